@@ -1,0 +1,1 @@
+"""What a notebook needs that is no formula: data, backbones, training, plots, exercises."""
