@@ -1,0 +1,119 @@
+"""What the book's pages draw from its own files: the map of the outline and the status page.
+
+Nothing that a build can read is written by hand: which pages are written, how long each notebook
+took and with which versions is taken from the outline and from the notebooks' metadata.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import nested_parse_with_titles
+
+BOOK = Path(__file__).resolve().parents[1]
+
+
+def read_outline() -> list[dict[str, Any]]:
+    """Return the chapters of ``book/outline.yml``, nested as there."""
+    chapters: list[dict[str, Any]] = yaml.safe_load(
+        (BOOK / "outline.yml").read_text(encoding="utf-8")
+    )
+    return chapters
+
+
+def entries(sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return every heading of the outline in reading order."""
+    return [e for s in sections for e in (s, *entries(s.get("sections", [])))]
+
+
+def is_written(entry: dict[str, Any]) -> bool:
+    """Return whether the heading's page is a notebook, or all pages below it are."""
+    if "file" in entry and (BOOK / f"{entry['file']}.ipynb").exists():
+        return True
+    pages = [s for s in entry.get("sections", []) if "file" in s]
+    return bool(pages) and all(is_written(s) for s in pages)
+
+
+class Generated(SphinxDirective):
+    """A directive whose content is Markdown lines that :meth:`lines` returns."""
+
+    def lines(self) -> list[str]:
+        """Return the lines of Markdown to put on the page."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the lines where the directive stands."""
+        container = nodes.container()
+        source = f"<{self.name}>"
+        nested_parse_with_titles(self.state, StringList(self.lines(), source=source), container)
+        return container.children
+
+
+class CourseMap(Generated):
+    """``{course-map}``: every chapter and section with its link, the unwritten ones marked."""
+
+    def lines(self) -> list[str]:
+        """Return a nested list of the outline's pages."""
+        return self._list(read_outline(), 0)
+
+    def _list(self, sections: list[dict[str, Any]], depth: int) -> list[str]:
+        rows = []
+        for entry in sections:
+            mark = "" if is_written(entry) else " [to be written]{.unwritten}"
+            title = f"{entry['number']} {entry['en']}"
+            zh = f'[{entry["zh"]}]{{.zh lang="zh"}}'
+            rows.append(f"{'  ' * depth}- {{ref}}`{title} <{entry['label']}>` {zh}{mark}")
+            pages = [s for s in entry.get("sections", []) if "file" in s]
+            rows += self._list(pages, depth + 1)
+        return rows
+
+
+class NotebookStatus(Generated):
+    """``{notebook-status}``: CPU seconds and versions of every stored run."""
+
+    def lines(self) -> list[str]:
+        """Return two tables: the notebooks' times and the versions they were run with."""
+        rows = ["| notebook | code cells | CPU seconds | executed |", "|---|---:|---:|---|"]
+        versions: dict[str, set[str]] = {}
+        for entry in entries(read_outline()):
+            path = BOOK / f"{entry.get('file')}.ipynb"
+            if "file" not in entry or not path.exists():
+                continue
+            notebook = json.loads(path.read_text(encoding="utf-8"))
+            run = notebook["metadata"]["mapping_lib"]
+            cells = sum(c["cell_type"] == "code" for c in notebook["cells"])
+            title = f"{{ref}}`{entry['number']} {entry['en']} <{entry['label']}>`"
+            rows.append(f"| {title} | {cells} | {run['cpu_seconds']:.0f} | {run['executed']} |")
+            for name, version in run["versions"].items():
+                versions.setdefault(name, set()).add(version)
+        rows += ["", "| made with | version |", "|---|---|"]
+        rows += [f"| {name} | {', '.join(sorted(vs))} |" for name, vs in sorted(versions.items())]
+        return rows
+
+
+def add_repository_buttons(app: Sphinx, config: Config) -> None:
+    """Switch on every button that needs the repository's address, if the address is set."""
+    options = config.html_theme_options
+    if not options.get("repository_url"):
+        return
+    for button in ("use_repository_button", "use_edit_page_button", "use_issues_button"):
+        options[button] = True
+    options["launch_buttons"] = {
+        "notebook_interface": "jupyterlab",
+        "binderhub_url": "https://mybinder.org",
+        "colab_url": "https://colab.research.google.com",
+    }
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives and the buttons."""
+    app.add_directive("course-map", CourseMap)
+    app.add_directive("notebook-status", NotebookStatus)
+    app.connect("config-inited", add_repository_buttons, priority=100)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
