@@ -56,11 +56,19 @@ class Generated(SphinxDirective):
 
 
 class CourseMap(Generated):
-    """``{course-map}``: every chapter and section with its link, the unwritten ones marked."""
+    """``{course-map}``: the outline's pages with links, the unwritten ones marked.
+
+    With a number (``{course-map} 4.3``) only the pages below that heading.
+    """
+
+    optional_arguments = 1
 
     def lines(self) -> list[str]:
         """Return a nested list of the outline's pages."""
-        return self._list(read_outline(), 0)
+        if not self.arguments:
+            return self._list(read_outline(), 0)
+        below = {e["number"]: e for e in entries(read_outline())}
+        return self._list(below[self.arguments[0]]["sections"], 0)
 
     def _list(self, sections: list[dict[str, Any]], depth: int) -> list[str]:
         rows = []
