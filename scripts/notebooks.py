@@ -3,7 +3,7 @@
     python scripts/notebooks.py                  execute the stale notebooks
     python scripts/notebooks.py --all            execute every notebook
     python scripts/notebooks.py PATH …           execute these
-    python scripts/notebooks.py --check          only name the stale ones; exit status 1 if there are any
+    python scripts/notebooks.py --check          only name the stale ones; exit 1 if there are any
 
 A notebook is stale when its stamp no longer matches its code cells or the code of the
 ``mapping_lib`` modules that it imports, directly or through others; docstrings and comments do not
@@ -255,7 +255,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # One thread: small networks on a busy machine run slower with more. No progress bars in outputs.
+    # One thread: on a busy machine small networks run slower with more. No bars in outputs.
     os.environ |= {"OMP_NUM_THREADS": "1", "MAPPING_PROGRESS": "0", "PYTHONHASHSEED": "0"}
     with contextlib.suppress(KeyboardInterrupt):
         sys.exit(main())

@@ -1,6 +1,6 @@
 """Run one notebook with other parameters, through papermill.
 
-    python scripts/run_notebook.py book/5_practice/5_2_pytorch_fine_tuning.ipynb -p data real -o out.ipynb
+    python scripts/run_notebook.py book/4_mathematics/4_1_mappings.ipynb -p seed 1 -o out.ipynb
 
 papermill itself ignores a misspelt parameter and a notebook without a ``parameters`` cell; here
 both are refused before anything runs.

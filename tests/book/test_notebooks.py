@@ -1,0 +1,207 @@
+"""Every notebook is stored as it ran, keeps the book's form and defines no formula of its own."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+
+import course
+import notebooks
+import papermill as pm
+import pytest
+from run_notebook import check_parameters
+
+PATHS = notebooks.notebook_paths()
+MAY_DEFINE = ("by-hand", "exercise", "solution", notebooks.INSTALL_TAG)
+MOST_LINES = 30
+
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def markdown(notebook):
+    """Return the text of all Markdown cells, in order."""
+    return "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+
+
+def outline_entry(path):
+    name = path.relative_to(notebooks.BOOK).with_suffix("").as_posix()
+    return next(e for e in course.entries(course.read_outline()) if e.get("file") == name)
+
+
+def test_there_are_notebooks():
+    assert len(PATHS) >= 3
+
+
+@every_notebook
+def test_every_code_cell_was_executed_in_order(path):
+    notebook = notebooks.read(path)
+    cells = [c for c in notebook.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    outputs = [o for c in cells for o in c.outputs]
+    assert outputs
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+
+
+@every_notebook
+def test_every_cell_that_ends_in_a_value_stores_it(path):
+    """nbval compares nothing where nothing is stored: printing cells must have their output."""
+    for cell in notebooks.code_cells(notebooks.read(path)):
+        if re.search(r"^(print|plt\.show|show_source)\(", cell.source, re.MULTILINE):
+            assert cell.outputs, cell.source
+
+
+@every_notebook
+def test_stamp_is_fresh(path):
+    assert not notebooks.is_stale(path), "run `make notebooks`"
+
+
+@every_notebook
+def test_title_and_sections_are_those_of_the_outline(path):
+    entry, text = outline_entry(path), markdown(notebooks.read(path))
+    found = re.findall(
+        r'^\(([\w-]+)\)=\n(#{1,2}) (.+)\n+<p lang="zh" class="zh">(.+)</p>', text, re.MULTILINE
+    )
+    title, *sections = [(label, len(marks), en, zh) for label, marks, en, zh in found]
+    assert title == (entry["label"], 1, entry["en"], entry["zh"])
+    expected = [(s["label"], 2, s["en"], s["zh"]) for s in entry.get("sections", [])]
+    assert [s for s in sections if s in expected] == expected
+    if expected:  # the outline's sections and no other, so that the numbers stay the outline's
+        assert sections == expected
+    headings = re.findall(r"^## (.+)$", re.sub(r"(?ms)^```.*?^```", "", text), re.MULTILINE)
+    assert headings[-3:] == ["Exercises", "Summary", "References"]
+
+
+@every_notebook
+def test_first_cells_are_title_and_parameters(path):
+    cells = [c for c in notebooks.read(path).cells if not notebooks.has_tag(c, "install")]
+    assert cells[0].cell_type == "markdown"
+    tagged = [n for n, c in enumerate(cells) if notebooks.has_tag(c, "parameters")]
+    assert len(tagged) == 1
+    assert all(c.cell_type == "markdown" for c in cells[: tagged[0]])
+    assert "seed" in pm.inspect_notebook(str(path))
+
+
+@every_notebook
+def test_every_figure_has_alt_text_and_caption(path):
+    figures = 0
+    for cell in notebooks.code_cells(notebooks.read(path)):
+        if any("image/png" in o.get("data", {}) for o in cell.outputs):
+            settings = cell.metadata.get("mystnb", {})
+            assert len(settings.get("image", {}).get("alt", "")) > 30, cell.source
+            assert len(settings.get("figure", {}).get("caption", "")) > 30, cell.source
+            figures += 1
+    assert figures >= 3
+
+
+@every_notebook
+def test_every_exercise_has_a_solution_and_a_check(path):
+    notebook = notebooks.read(path)
+    text = markdown(notebook)
+    exercises = re.findall(r"```\{exercise\}[^\n]*\n:label: ex-([\w-]+)", text)
+    solutions = re.findall(r"```\{solution-start\} ex-([\w-]+)\n:class: dropdown", text)
+    assert len(exercises) >= 3
+    assert solutions == exercises
+    assert text.count("```{solution-end}") == len(solutions)
+    stubs, solved = (
+        "\n".join(c.source for c in notebook.cells if notebooks.has_tag(c, tag))
+        for tag in ("exercise", "solution")
+    )
+    for label in exercises:
+        *section, letter = label.split("-")
+        call = f'check("{".".join(section)}-{letter}"'
+        assert call in stubs
+        assert call in solved
+
+
+@every_notebook
+def test_no_formula_is_defined(path):
+    for cell in notebooks.code_cells(notebooks.read(path)):
+        if notebooks.has_tag(cell, *MAY_DEFINE):
+            continue
+        for node in ast.walk(ast.parse(notebooks.python_source(cell))):
+            defines = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            names = isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
+                node.value, ast.Lambda
+            )
+            forbidden = defines or names
+            assert not forbidden, f"a definition outside a by-hand cell:\n{cell.source}"
+
+
+@every_notebook
+def test_cells_are_short(path):
+    for cell in notebooks.code_cells(notebooks.read(path)):
+        assert len(cell.source.splitlines()) <= MOST_LINES, cell.source
+
+
+@every_notebook
+def test_install_cell_follows_the_repository_setting(path):
+    notebook, copy = notebooks.read(path), notebooks.read(path)
+    notebooks.set_install_cell(copy, notebooks.repository_url())
+    assert [c.source for c in notebook.cells] == [c.source for c in copy.cells]
+
+
+def test_install_cell_names_the_address_and_leaves_the_stamp():
+    path = PATHS[0]
+    notebook = notebooks.read(path)
+    before = notebooks.stamp(notebook)
+    notebooks.set_install_cell(notebook, "https://example.org/owner/name")
+    assert "git+https://example.org/owner/name" in notebook.cells[1].source
+    assert notebooks.stamp(notebook) == before
+
+
+def test_stamp_sees_code_and_not_docstrings(tmp_path, monkeypatch):
+    notebook = notebooks.read(PATHS[0])
+    before = notebooks.stamp(notebook)
+    original = notebooks.code_without_docstrings
+
+    def changed(source):
+        return original(source).replace("return", "return not", 1)
+
+    monkeypatch.setattr(notebooks, "code_without_docstrings", changed)
+    assert notebooks.stamp(notebook) != before
+    code = 'def f(x):\n    """Doc."""\n    # why\n    return x\n'
+    assert original(code) == "def f(x):\n    return x"
+    assert original(code) == original(code.replace("Doc.", "Another.\n\n    Long."))
+
+
+def test_failed_notebook_keeps_its_file(tmp_path):
+    path = tmp_path / "1_1_broken.ipynb"
+    cell = {"cell_type": "code", "source": "1 / 0", "metadata": {}, "outputs": [], "id": "a"}
+    title = {"cell_type": "markdown", "source": "# T", "metadata": {}, "id": "t"}
+    broken = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}}
+    broken["cells"] = [title, cell | {"execution_count": None}]
+    path.write_text(json.dumps(broken))
+    before = path.read_bytes()
+    with pytest.raises(notebooks.CellExecutionError, match="ZeroDivisionError"):
+        notebooks.execute(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_papermill_runs_a_notebook_with_other_parameters(tmp_path):
+    source = next(p for p in PATHS if p.stem.startswith("4_1"))
+    output = tmp_path / "run.ipynb"
+    script = notebooks.ROOT / "scripts" / "run_notebook.py"
+    command = [sys.executable, script, source, "-p", "seed", "1", "-o", output]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    injected = [
+        c for c in notebooks.read(output).cells if notebooks.has_tag(c, "injected-parameters")
+    ]
+    assert len(injected) == 1
+    assert "seed = 1" in injected[0].source
+
+
+def test_misspelt_parameter_is_refused():
+    with pytest.raises(ValueError, match="unknown parameter 'sed'; did you mean 'seed'"):
+        check_parameters(PATHS[0], {"sed": 1})
+
+
+def test_kernels_run_without_a_network():
+    """Every notebook under nbval runs in such a Python (tests/conftest.py)."""
+    code = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "the tests run without a network" in result.stderr
+    code = "import socket; socket.getaddrinfo('example.org', 80)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "the tests run without a network" in result.stderr

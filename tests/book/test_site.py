@@ -1,0 +1,152 @@
+"""The strict build: it passes, it fails where it should, and what it makes has no dead links."""
+
+import html.parser
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import course
+import pytest
+import yaml
+from notebooks import ROOT
+
+
+JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
+
+
+def build(output, config=None, source=ROOT):
+    """Build the book as `make book` does, into a folder of its own."""
+    command = [JUPYTER_BOOK, "build", str(source), "-n", "-W"]
+    command += ["--keep-going", "--path-output", str(output)]
+    if config is not None:
+        command += ["--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    result = build(folder)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    return folder / "_build" / "html"
+
+
+class Page(html.parser.HTMLParser):
+    """The links, images and anchors of one page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.images, self.anchors = [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.anchors |= {attrs[key] for key in ("id", "name") if attrs.get(key)}
+        if tag == "a" and attrs.get("href"):
+            self.links.append(attrs["href"])
+        if tag == "img":
+            self.images.append(attrs)
+
+
+def test_internal_links_and_images_resolve(site):
+    pages = {p: Page(p) for p in site.rglob("*.html") if "_static" not in p.parts}
+    dead = []
+    for path, page in pages.items():
+        for link in [*page.links, *(i.get("src", "") for i in page.images)]:
+            url = urlsplit(link)
+            if url.scheme or url.netloc or not (url.path or url.fragment):
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            anchors = pages[target].anchors if target in pages else set()
+            lost = url.fragment and target in pages and unquote(url.fragment) not in anchors
+            if lost or not target.exists():
+                dead.append((path.name, link))
+    assert len(pages) > 60
+    assert not dead
+
+
+def test_every_image_has_alt_text(site):
+    bare = [
+        (path.name, image.get("src"))
+        for path in site.rglob("*.html")
+        for image in Page(path).images
+        if not image.get("alt")
+    ]
+    assert not bare
+
+
+@pytest.mark.parametrize(
+    "entry", course.entries(course.read_outline()), ids=lambda entry: entry["number"]
+)
+def test_rendered_number_is_the_outlines(site, entry):
+    chapters = course.read_outline()
+    holder = next(
+        e
+        for e in course.entries(chapters)
+        if e is entry or entry in [s for s in e.get("sections", []) if "file" not in s]
+    )
+    page = (site / "book" / f"{holder.get('file') or entry['file']}.html").read_text("utf-8")
+    number = re.escape(f"{entry['number']}.")
+    title = re.escape(entry["en"].replace("&", "&amp;"))
+    assert re.search(rf'<span class="section-number">{number} </span>{title}<', page)
+
+
+def test_nothing_is_loaded_from_elsewhere(site):
+    """A reader without a network sees formulas and style all the same."""
+    page = (site / "book" / "4_mathematics" / "4_1_mappings.html").read_text("utf-8")
+    loaded = re.findall(r'<(?:script|link)[^>]+(?:src|href)="(https?://[^"]+)"', page)
+    assert not loaded
+    assert "mathjax/tex-chtml.js" in page
+
+
+def test_buttons_follow_the_repository_setting(site, tmp_path):
+    name = "book/5_practice/5_2_pytorch_fine_tuning"
+    without = (site / f"{name}.html").read_text("utf-8")
+    for word in ("colab.research.google.com", "mybinder.org", "/edit/", "issues/new"):
+        assert word not in without
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config["repository"]["url"] = "https://github.com/owner/name"
+    config["sphinx"]["local_extensions"]["course"] = str(ROOT / "book" / "_ext")
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    result = build(tmp_path, config=tmp_path / "_config.yml")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    page = (tmp_path / "_build" / "html" / f"{name}.html").read_text("utf-8")
+    assert f"https://colab.research.google.com/github/owner/name/blob/main/{name}.ipynb" in page
+    assert "https://mybinder.org/v2/gh/owner/name/main" in page
+    assert f"https://github.com/owner/name/edit/main/{name}.ipynb" in page
+    assert "https://github.com/owner/name/issues/new" in page
+
+
+BROKEN = {
+    "reference": "{ref}`no-such-label`",
+    "citation": "{cite:t}`nobody1900nothing`",
+    "directive": "```{no-such-directive}\n```",
+    "function": "{py:func}`mapping_lib.losses.no_such_loss`",
+    "equation": "{eq}`eq:losses.no_such_loss`",
+}
+
+
+@pytest.fixture(scope="module")
+def small_book(tmp_path_factory):
+    """One sound page under the book's own settings."""
+    source = tmp_path_factory.mktemp("small")
+    (source / "book").mkdir()
+    for name in ("_config.yml", "book/references.bib", "book/outline.yml"):
+        shutil.copy(ROOT / name, source / name)
+    for name in ("book/_ext", "book/_static"):
+        shutil.copytree(ROOT / name, source / name)
+    (source / "_toc.yml").write_text("format: jb-book\nroot: book/index\n", encoding="utf-8")
+    (source / "book" / "index.md").write_text("# Title\n\nSound.\n", encoding="utf-8")
+    result = build(source, source=source)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    return source
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
+def test_broken_page_fails_the_build(text, small_book, tmp_path):
+    page = small_book / "book" / "index.md"
+    page.write_text(f"# Title\n\n{text}\n", encoding="utf-8")
+    assert build(tmp_path, source=small_book).returncode != 0
