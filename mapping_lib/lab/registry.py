@@ -1,0 +1,234 @@
+"""Find, check and (only when asked) fetch the files that the book's entries name.
+
+>>> locate("handwritten-digits").name
+'digits.csv.gz'
+"""
+
+import hashlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pooch
+import torch
+
+from mapping_lib.lab.catalogue import ENTRIES, TIERS, Entry, File, Tier
+from mapping_lib.lab.names import suggest
+
+__all__ = [
+    "ENTRIES",
+    "TIERS",
+    "CacheNotWritable",
+    "CorruptKnowledge",
+    "DownloadFailed",
+    "Entry",
+    "File",
+    "MissingKnowledge",
+    "Tier",
+    "cache_folder",
+    "check_tier",
+    "find",
+    "locate",
+]
+
+
+class MissingKnowledge(FileNotFoundError):
+    """A file isn't there; the message says which, where it was looked for, how to get it."""
+
+
+class CorruptKnowledge(ValueError):
+    """A file is there but isn't the one it should be."""
+
+
+class DownloadFailed(ConnectionError):
+    """A download was asked for and didn't succeed; nothing is left behind."""
+
+
+class CacheNotWritable(PermissionError):
+    """The folder that a download should go to can't be written to."""
+
+
+_verified: set[tuple[Path, int, int]] = set()  # path, size and time of change of checked files
+
+
+def check_tier(tier: str) -> Tier:
+    """Return the tier, or raise a ValueError with the nearest known one.
+
+    >>> check_tier("bundled")
+    'bundled'
+    """
+    for known in TIERS:
+        if tier == known:
+            return known
+    raise ValueError(f"unknown tier {tier!r}" + suggest(tier, TIERS))
+
+
+def find(name: str, *, variant: str | None = None) -> Entry:
+    """Return the entry of that name: the variant asked for, or the first of them.
+
+    Raises
+    ------
+    KeyError
+        An unknown name or variant; the message suggests the nearest known one.
+
+    Examples
+    --------
+    >>> find("photographs").tier, len(find("photographs").files)
+    ('bundled', 20)
+    """
+    named = [entry for entry in ENTRIES if entry.name == name]
+    if not named:
+        raise KeyError(f"unknown entry {name!r}" + suggest(name, {entry.name for entry in ENTRIES}))
+    if variant is None:
+        return named[0]
+    for entry in named:
+        if entry.variant == variant:
+            return entry
+    known = [entry.variant for entry in named]
+    raise KeyError(f"{name!r} has no variant {variant!r}" + suggest(variant, known))
+
+
+def cache_folder() -> Path:
+    """Folder for downloads: MAPPING_CACHE, or the platform's usual place for caches."""
+    chosen = os.environ.get("MAPPING_CACHE")
+    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("mapping_lib"))
+
+
+def locate(entry: Entry | str, path: str | None = None, *, download: bool = False) -> Path:
+    """Return where a file of an entry is, its size and SHA-256 checked.
+
+    A file is hashed once a process, and again when it has changed since.
+
+    Parameters
+    ----------
+    entry
+        An entry or its name.
+    path
+        Which of the entry's files; may be left out where it has only one.
+    download
+        Fetch the file if it is missing. Nothing is ever fetched without this.
+
+    Raises
+    ------
+    MissingKnowledge
+        The file isn't there (or ``MAPPING_DATA`` isn't set).
+    CorruptKnowledge
+        The file has another size or hash, or the server sent something else.
+    DownloadFailed
+        No network, or the server refused or broke off.
+    CacheNotWritable
+        The download has nowhere to go.
+    """
+    if isinstance(entry, str):
+        entry = find(entry)
+    file = _file(entry, path)
+    folders = _folders(file)
+    for folder in folders:
+        if (folder / file.path).is_file():
+            return _verify(entry, file, folder / file.path)
+    if download and entry.url is not None:
+        return _fetch(entry, file, _download_folder(file))
+    raise MissingKnowledge(_missing(entry, file, folders, download))
+
+
+def _file(entry: Entry, path: str | None) -> File:
+    """Return the entry's only file, or the one with that path."""
+    if path is None:
+        if len(entry.files) == 1:
+            return entry.files[0]
+        raise ValueError(f"{entry.name!r} has {len(entry.files)} files: say which by its path")
+    for file in entry.files:
+        if file.path == path:
+            return file
+    known = [file.path for file in entry.files]
+    raise KeyError(f"{entry.name!r} has no file {path!r}" + suggest(path, known))
+
+
+def _folders(file: File) -> list[Path]:
+    """List the folders in which a file may be, in order."""
+    if file.place == "data":
+        given = os.environ.get("MAPPING_DATA")
+        return ([Path(given).expanduser()] if given else []) + [cache_folder()]
+    if file.place in ("cache", "torch"):
+        return [_download_folder(file)]
+    spec = importlib.util.find_spec(file.place)
+    return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+
+
+def _download_folder(file: File) -> Path:
+    """Return the folder that a download of this file goes to."""
+    return Path(torch.hub.get_dir()) / "checkpoints" if file.place == "torch" else cache_folder()
+
+
+def _missing(entry: Entry, file: File, folders: list[Path], download: bool) -> str:
+    """Say what is missing, where it was looked for, how to get it, and what to use instead."""
+    places = [str(folder / file.path) for folder in folders]
+    if file.place == "data" and not os.environ.get("MAPPING_DATA"):
+        places.append("(the environment variable MAPPING_DATA isn't set)")
+    if not places:
+        places.append(f"the package {file.place!r}, which isn't installed")
+    cannot = "It can't be downloaded automatically. " if download else ""
+    return (
+        f"{entry.name!r} ({entry.variant}) needs the file {file.path}, which isn't there.\n"
+        f"Looked for: {'; '.join(places)}\n"
+        f"{cannot}How to get it: {entry.obtain}.\n"
+        f"Instead: {entry.fallback}."
+    )
+
+
+def _verify(entry: Entry, file: File, path: Path) -> Path:
+    """Return the path if size and hash are right."""
+    status = path.stat()
+    key = (path, status.st_size, status.st_mtime_ns)
+    if key in _verified:
+        return path
+    remedy = f"Remove it and get the right one: {entry.obtain}."
+    if status.st_size != file.size:
+        raise CorruptKnowledge(
+            f"{path} has {status.st_size:,} bytes, not the {file.size:,} of {entry.name!r} "
+            f"({entry.variant}): it is torn, or another variant. {remedy}"
+        )
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != file.sha256:
+        raise CorruptKnowledge(
+            f"{path} has the SHA-256 {found}, not the {file.sha256} of {entry.name!r} "
+            f"({entry.variant}): it is damaged, or another variant. {remedy}"
+        )
+    _verified.add(key)
+    return path
+
+
+def _fetch(entry: Entry, file: File, folder: Path) -> Path:
+    """Download a file; it gets its name only when it is whole and its hash is right."""
+    target = folder / file.path
+    try:
+        pooch.utils.make_local_storage(str(target.parent), env="MAPPING_CACHE")
+    except OSError as error:
+        raise CacheNotWritable(
+            f"can't write {file.path} into {target.parent} ({error.__class__.__name__}). "
+            "Set MAPPING_CACHE (for torch's weights TORCH_HOME) to a folder that you may write to."
+        ) from error
+    downloader = pooch.HTTPDownloader(timeout=30, progressbar=sys.stderr.isatty())
+    try:
+        pooch.retrieve(
+            entry.url,
+            known_hash=f"sha256:{file.sha256}",
+            fname=target.name,
+            path=target.parent,
+            downloader=downloader,
+        )
+    except ValueError as error:  # pooch: the hash doesn't match; the partial file is gone
+        raise CorruptKnowledge(
+            f"{entry.url} sent something else than {file.path} of {entry.name!r} (its SHA-256 "
+            f"isn't {file.sha256}). Nothing was kept. Try again, or: {entry.obtain}."
+        ) from error
+    except OSError as error:  # requests' errors are OSErrors
+        raise DownloadFailed(
+            f"{file.path} of {entry.name!r} could not be downloaded from {entry.url} "
+            f"({error.__class__.__name__}: no network, or the server refused or broke off). "
+            f"Nothing was kept. How to get it: put the file at {target}.\n"
+            f"Instead: {entry.fallback}."
+        ) from error
+    return _verify(entry, file, target)
