@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
+from mapping_lib.lab.catalogue import ENTRIES, TIERS
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
@@ -105,6 +106,29 @@ class NotebookStatus(Generated):
         return rows
 
 
+class DataRegistry(Generated):
+    """``{data-registry}``: a definition of every entry of the catalogue of data and weights."""
+
+    def lines(self) -> list[str]:
+        """Return a section an entry, tier by tier."""
+        rows = []
+        for entry in sorted(ENTRIES, key=lambda e: TIERS.index(e.tier)):
+            size = f"{entry.size / 1e6:.1f} MB" + f" in {len(entry.files)} files" * (
+                len(entry.files) > 1
+            )
+            shown = "may be shown" if entry.publishable else "numbers only, no content is shown"
+            rows += [
+                f"`{entry.name}` ({entry.variant})",
+                f": **{entry.title}** {{cite:p}}`{entry.citation}`.",
+                f"  {entry.tier}, {entry.kind}, {size}; licence: {entry.licence}; {shown}.",
+                f"  Source: {entry.source}. How to get it: {entry.obtain}.",
+                f"  Without it: {entry.fallback}.",
+                f"  SHA-256 `{entry.sha256}`",
+                "",
+            ]
+        return rows
+
+
 def add_repository_buttons(app: Sphinx, config: Config) -> None:
     """Switch on every button that needs the repository's address, if the address is set."""
     options = config.html_theme_options
@@ -123,5 +147,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and the buttons."""
     app.add_directive("course-map", CourseMap)
     app.add_directive("notebook-status", NotebookStatus)
+    app.add_directive("data-registry", DataRegistry)
     app.connect("config-inited", add_repository_buttons, priority=100)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
