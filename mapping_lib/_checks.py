@@ -1,0 +1,142 @@
+"""Checks of arguments: what was wrong, what is expected, what to do.
+
+Types and shapes are always checked. Values (NaN, ranges) are checked where they can be looked at:
+not inside :func:`torch.func.vmap`, where a tensor stands for many, nor inside
+:func:`torch.compile`, where it stands for none yet.
+"""
+
+import warnings
+from collections.abc import Iterable
+from difflib import get_close_matches
+from math import inf
+
+import torch
+from torch import Tensor
+
+
+def seen(condition: Tensor) -> bool:
+    """Whether a condition is known to be true; False where its value can't be looked at."""
+    if torch.compiler.is_compiling():
+        return False
+    try:
+        return bool(condition)
+    except RuntimeError:  # inside vmap
+        return False
+
+
+def require_float(**tensors: Tensor) -> None:
+    """Require floating-point tensors of one dtype, not empty and without NaN."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"{name} must be a torch.Tensor, got {type(tensor).__name__}; "
+                "make one with torch.as_tensor(...)"
+            )
+        if not tensor.is_floating_point():
+            raise TypeError(
+                f"{name} must hold floating-point numbers, got {tensor.dtype}; "
+                f"convert it with {name}.float()"
+            )
+        if tensor.numel() == 0:
+            raise ValueError(
+                f"{name} is empty, its shape is {shape(tensor)}; give it at least one element"
+            )
+        if seen(tensor.isnan().any()):
+            raise ValueError(
+                f"{name} contains NaN in {int(tensor.isnan().sum())} of {tensor.numel()} places; "
+                "find where it arises or remove these rows"
+            )
+    if len({tensor.dtype for tensor in tensors.values()}) > 1:
+        found = ", ".join(f"{name} {tensor.dtype}" for name, tensor in tensors.items())
+        raise TypeError(f"the tensors must have one dtype, got {found}; convert them with .to(...)")
+
+
+def require_finite(**tensors: Tensor) -> None:
+    """Require tensors without infinite values."""
+    for name, tensor in tensors.items():
+        if seen(tensor.isinf().any()):
+            raise ValueError(
+                f"{name} must be finite, got {int(tensor.isinf().sum())} infinite values; "
+                "to rule out a class use a large negative number such as -1e4"
+            )
+
+
+def require_same_shape(**tensors: Tensor) -> None:
+    """Require tensors of one shape: nothing is broadcast."""
+    if len({tensor.shape for tensor in tensors.values()}) > 1:
+        found = ", ".join(f"{name} {shape(tensor)}" for name, tensor in tensors.items())
+        raise ValueError(f"the shapes must be equal, got {found}; use reshape or squeeze")
+
+
+def require_matrix(**tensors: Tensor) -> None:
+    """Require tensors with exactly two axes."""
+    for name, tensor in tensors.items():
+        if tensor.ndim != 2:
+            raise ValueError(
+                f"{name} must be a matrix with 2 axes, got {tensor.ndim} with shape "
+                f"{shape(tensor)}; add an axis with unsqueeze or remove one with squeeze"
+            )
+
+
+def require_number(
+    name: str, value: float, *, least: float = 0, most: float = inf, below: float = inf
+) -> None:
+    """Require ``least <= value <= most`` and ``value < below``."""
+    try:
+        inside = least <= value <= most and value < below
+    except TypeError:
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not inside:
+        interval = f"[{least:g}, {most:g}]" if most < below else f"[{least:g}, {below:g})"
+        raise ValueError(f"{name} must lie in {interval}, got {value}")
+
+
+def require_distribution(name: str, rows: Tensor) -> None:
+    """Require rows of probabilities: none negative, each row with sum 1."""
+    if seen(~_is_distribution(rows)):
+        raise ValueError(
+            f"{name} must be class labels or rows of probabilities (not negative, each row with "
+            f"sum 1), got values from {float(rows.min()):g} to {float(rows.max()):g} and sums from "
+            f"{float(rows.sum(1).min()):g} to {float(rows.sum(1).max()):g}; "
+            f"normalise with {name} / {name}.sum(1, keepdim=True)"
+        )
+
+
+def warn_of_distribution(**tensors: Tensor) -> None:
+    """Warn the caller's caller of rows that look like probabilities where logits are due."""
+    for name, rows in tensors.items():
+        if seen(_is_distribution(rows)):
+            _warn(f"{name}: every row is a probability distribution", "softmax")
+
+
+def warn_of_probabilities(**tensors: Tensor) -> None:
+    """Warn the caller's caller of ten or more values all in [0, 1] where logits are due."""
+    for name, values in tensors.items():
+        if values.numel() >= 10 and seen(((values >= 0) & (values <= 1)).all()):
+            _warn(f"{name}: all values lie in [0, 1]", "sigmoid")
+
+
+def suggest(unknown: object, known: Iterable[str]) -> str:
+    """End the message about an unknown name with the nearest known one, or with all of them.
+
+    >>> suggest("rleu", ["relu", "tanh"])
+    "did you mean 'relu'?"
+    """
+    names = sorted(known)
+    near = get_close_matches(str(unknown).lower(), names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(map(repr, names))}"
+
+
+def shape(tensor: Tensor) -> tuple[int, ...]:
+    """Give the shape as a plain tuple, for messages."""
+    return tuple(tensor.shape)
+
+
+def _is_distribution(rows: Tensor) -> Tensor:
+    tolerance = max(1e-4, 8 * torch.finfo(rows.dtype).eps)
+    return (rows >= 0).all() & ((rows.sum(1) - 1).abs() <= tolerance).all()
+
+
+def _warn(what: str, function: str) -> None:
+    message = f"{what}, but logits are due; pass the scores before the {function}"
+    warnings.warn(message, UserWarning, stacklevel=4)
