@@ -13,7 +13,6 @@ import pytest
 import yaml
 from notebooks import ROOT
 
-
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 
 
