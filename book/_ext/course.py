@@ -11,11 +11,12 @@ from typing import Any
 import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
-from mapping_lib.lab.catalogue import ENTRIES, TIERS
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
+
+from mapping_lib.lab.catalogue import ENTRIES, TIERS
 
 BOOK = Path(__file__).resolve().parents[1]
 
@@ -119,11 +120,14 @@ class DataRegistry(Generated):
             shown = "may be shown" if entry.publishable else "numbers only, no content is shown"
             rows += [
                 f"`{entry.name}` ({entry.variant})",
-                f": **{entry.title}** {{cite:p}}`{entry.citation}`.",
-                f"  {entry.tier}, {entry.kind}, {size}; licence: {entry.licence}; {shown}.",
-                f"  Source: {entry.source}. How to get it: {entry.obtain}.",
-                f"  Without it: {entry.fallback}.",
-                f"  SHA-256 `{entry.sha256}`",
+                f": **{entry.title}** {{cite:p}}`{entry.citation}`",
+                "",
+                f"  - {entry.tier} {entry.kind}, {size}; {shown}",
+                f"  - licence: {entry.licence}",
+                f"  - source: {entry.source}",
+                f"  - how to get it: {entry.obtain}",
+                f"  - without it: {entry.fallback}",
+                f"  - SHA-256: `{entry.sha256}`",
                 "",
             ]
         return rows
