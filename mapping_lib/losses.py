@@ -214,7 +214,7 @@ def kl_divergence(logits: Tensor, reference_logits: Tensor) -> Tensor:
     Notes
     -----
     Taught in :ref:`cross-entropy` (section 4.2.2).
-    Source: Kullback & Leibler (1951), eq. 2.4 :cite:p:`kullback1951information`.
+    Source: Kullback & Leibler (1951) :cite:p:`kullback1951information`.
 
     Examples
     --------

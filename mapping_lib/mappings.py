@@ -230,7 +230,7 @@ def compose(*functions: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
     Notes
     -----
     Taught in :ref:`composed-mappings` (section 4.1.3).
-    Source: Baydin et al. (2018), section 2 :cite:p:`baydin2018automatic`.
+    Source: Baydin et al. (2018), section 3 :cite:p:`baydin2018automatic`.
 
     Examples
     --------

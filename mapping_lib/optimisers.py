@@ -90,7 +90,7 @@ def gradient_descent(
     Notes
     -----
     Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Bottou et al. (2018), section 4.1 :cite:p:`bottou2018optimization`.
+    Source: Bottou et al. (2018), section 4 :cite:p:`bottou2018optimization`.
 
     Examples
     --------
