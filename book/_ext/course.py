@@ -51,6 +51,7 @@ class Generated(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Parse the lines where the directive stands."""
+        self.env.note_reread()  # what the lines come from changes while the page does not
         container = nodes.container()
         source = f"<{self.name}>"
         nested_parse_with_titles(self.state, StringList(self.lines(), source=source), container)
