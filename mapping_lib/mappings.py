@@ -52,6 +52,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     .. math:: f(x) = W x + b
 
+    Taught in :ref:`linear-mappings` (section 4.1.1).
+    Source: :cite:t:`trefethen1997numerical`, lecture 1.
+
     Parameters
     ----------
     x
@@ -73,11 +76,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ValueError
         The widths don't fit, a tensor is empty or contains NaN.
 
-    Notes
-    -----
-    Taught in :ref:`linear-mappings` (section 4.1.1).
-    Source: Trefethen & Bau (1997), lecture 1 :cite:p:`trefethen1997numerical`.
-
     Examples
     --------
     >>> linear(torch.tensor([1., 2.]), torch.tensor([[3., 4.]]), torch.tensor([5.]))
@@ -94,6 +92,9 @@ def nonlinear(
     r"""Map features linearly, then bend each coordinate.
 
     .. math:: f(x) = \sigma(W x + b)
+
+    Taught in :ref:`nonlinear-mappings` (section 4.1.2).
+    Source: :cite:t:`rumelhart1986learning`, eqs. 1 and 2.
 
     Parameters
     ----------
@@ -118,11 +119,6 @@ def nonlinear(
     ValueError
         The widths don't fit, a tensor is empty or contains NaN, or the activation is unknown.
 
-    Notes
-    -----
-    Taught in :ref:`nonlinear-mappings` (section 4.1.2).
-    Source: Rumelhart et al. (1986), eqs. 1 and 2 :cite:p:`rumelhart1986learning`.
-
     Examples
     --------
     >>> nonlinear(torch.tensor([1., 2.]), torch.tensor([[3., 4.], [-3., 0.]]))
@@ -140,6 +136,9 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
         \tanh(z) = \frac{e^z - e^{-z}}{e^z + e^{-z}}, \qquad
         \operatorname{relu}(z) = \max(0, z)
 
+    Taught in :ref:`nonlinear-mappings` (section 4.1.2).
+    Source: :cite:t:`lecun2015deep`, figure 1.
+
     Parameters
     ----------
     name
@@ -154,11 +153,6 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
     ------
     ValueError
         The name is unknown.
-
-    Notes
-    -----
-    Taught in :ref:`nonlinear-mappings` (section 4.1.2).
-    Source: LeCun et al. (2015), figure 1 :cite:p:`lecun2015deep`.
 
     Examples
     --------
@@ -179,6 +173,9 @@ def activation_derivative(name: str) -> Callable[[Tensor], Tensor]:
 
     At 0 ReLU has no derivative; 0 is taken there, as everywhere in PyTorch.
 
+    Taught in :ref:`nonlinear-mappings` (section 4.1.2).
+    Source: :cite:t:`lecun2015deep`, figure 1.
+
     Parameters
     ----------
     name
@@ -194,11 +191,6 @@ def activation_derivative(name: str) -> Callable[[Tensor], Tensor]:
     ValueError
         The name is unknown.
 
-    Notes
-    -----
-    Taught in :ref:`nonlinear-mappings` (section 4.1.2).
-    Source: LeCun et al. (2015), figure 1 :cite:p:`lecun2015deep`.
-
     Examples
     --------
     >>> activation_derivative("sigmoid")(torch.tensor([0.]))
@@ -211,6 +203,9 @@ def compose(*functions: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
     r"""Chain functions, the first one applied first.
 
     .. math:: \operatorname{compose}(f_1, \dots, f_L)(x) = f_L(\cdots f_2(f_1(x)))
+
+    Taught in :ref:`composed-mappings` (section 4.1.3).
+    Source: :cite:t:`baydin2018automatic`, section 3.
 
     Parameters
     ----------
@@ -226,11 +221,6 @@ def compose(*functions: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
     ------
     TypeError
         An argument isn't callable.
-
-    Notes
-    -----
-    Taught in :ref:`composed-mappings` (section 4.1.3).
-    Source: Baydin et al. (2018), section 3 :cite:p:`baydin2018automatic`.
 
     Examples
     --------
@@ -250,6 +240,9 @@ def multilayer(x: Tensor, layers: Sequence[Layer], *, activation: str = "relu") 
     r"""Map features through several layers; the last one is linear.
 
     .. math:: f(x) = W_L \, \sigma(W_{L-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{L-1}) + b_L
+
+    Taught in :ref:`composed-mappings` (section 4.1.3).
+    Source: :cite:t:`rumelhart1986learning`.
 
     Parameters
     ----------
@@ -273,11 +266,6 @@ def multilayer(x: Tensor, layers: Sequence[Layer], *, activation: str = "relu") 
         There is no layer, the widths don't fit, a tensor is empty or contains NaN, or the
         activation is unknown.
 
-    Notes
-    -----
-    Taught in :ref:`composed-mappings` (section 4.1.3).
-    Source: Rumelhart et al. (1986) :cite:p:`rumelhart1986learning`.
-
     Examples
     --------
     >>> first = (torch.tensor([[1.], [-1.]]), None)
@@ -296,6 +284,9 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     r"""Differentiate a mapping at each row of features, by automatic differentiation.
 
     .. math:: J_{ij}(x) = \frac{\partial f_i(x)}{\partial x_j}
+
+    Taught in :ref:`composed-mappings` (section 4.1.3).
+    Source: :cite:t:`baydin2018automatic`, section 3.2.
 
     Parameters
     ----------
@@ -316,11 +307,6 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         ``x`` isn't a floating-point tensor.
     ValueError
         ``x`` isn't a matrix, is empty or contains NaN, or the function doesn't return rows.
-
-    Notes
-    -----
-    Taught in :ref:`composed-mappings` (section 4.1.3).
-    Source: Baydin et al. (2018), section 3.2 :cite:p:`baydin2018automatic`.
 
     Examples
     --------
@@ -352,6 +338,9 @@ def multilayer_jacobian(x: Tensor, layers: Sequence[Layer], *, activation: str =
         J = W_L D_{L-1} W_{L-1} \cdots D_1 W_1, \qquad
         D_l = \operatorname{diag} \sigma'(W_l x_{l-1} + b_l)
 
+    Taught in :ref:`composed-mappings` (section 4.1.3).
+    Source: :cite:t:`rumelhart1986learning`, eqs. 4 to 7.
+
     Parameters
     ----------
     x
@@ -373,11 +362,6 @@ def multilayer_jacobian(x: Tensor, layers: Sequence[Layer], *, activation: str =
     ValueError
         There is no layer, ``x`` isn't a matrix, the widths don't fit, a tensor is empty or contains
         NaN, or the activation is unknown.
-
-    Notes
-    -----
-    Taught in :ref:`composed-mappings` (section 4.1.3).
-    Source: Rumelhart et al. (1986), eqs. 4 to 7 :cite:p:`rumelhart1986learning`.
 
     Examples
     --------
@@ -408,6 +392,9 @@ def lipschitz_bound(layers: Sequence[Layer], *, activation: str = "relu") -> Ten
 
     The steepest slope is 1/4 for the sigmoid, 1 for tanh and ReLU.
 
+    Taught in :ref:`composed-mappings` (section 4.1.3).
+    Source: :cite:t:`szegedy2014intriguing`, section 4.3.
+
     Parameters
     ----------
     layers
@@ -428,11 +415,6 @@ def lipschitz_bound(layers: Sequence[Layer], *, activation: str = "relu") -> Ten
         There is no layer, the widths don't fit, a weight is empty or contains NaN, or the
         activation is unknown.
 
-    Notes
-    -----
-    Taught in :ref:`composed-mappings` (section 4.1.3).
-    Source: Szegedy et al. (2014), section 4.3 :cite:p:`szegedy2014intriguing`.
-
     Examples
     --------
     >>> layers = [(torch.tensor([[3., 0.], [0., 2.]]), None), (torch.tensor([[0., 5.]]), None)]
@@ -450,6 +432,9 @@ def numerical_rank(matrix: Tensor, *, tolerance: float | None = None) -> Tensor:
     .. math:: \#\{\, i : s_i > \tau \, s_\text{max} \,\}
 
     where :math:`s_i` are the singular values.
+
+    Taught in :ref:`linear-mappings` (section 4.1.1).
+    Source: :cite:t:`trefethen1997numerical`, lecture 5.
 
     Parameters
     ----------
@@ -471,11 +456,6 @@ def numerical_rank(matrix: Tensor, *, tolerance: float | None = None) -> Tensor:
     ValueError
         The matrix hasn't two axes, is empty or contains NaN, or the tolerance is out of range.
 
-    Notes
-    -----
-    Taught in :ref:`linear-mappings` (section 4.1.1).
-    Source: Trefethen & Bau (1997), lecture 5 :cite:p:`trefethen1997numerical`.
-
     Examples
     --------
     >>> numerical_rank(torch.tensor([[1., 2.], [2., 4.]]))
@@ -496,6 +476,9 @@ def condition_number(matrix: Tensor) -> Tensor:
 
     where :math:`s` are the min(m, n) singular values; infinite for a singular matrix.
 
+    Taught in :ref:`linear-mappings` (section 4.1.1).
+    Source: :cite:t:`trefethen1997numerical`, lecture 12.
+
     Parameters
     ----------
     matrix
@@ -512,11 +495,6 @@ def condition_number(matrix: Tensor) -> Tensor:
         The matrix isn't a floating-point tensor.
     ValueError
         The matrix hasn't two axes, is empty or contains NaN.
-
-    Notes
-    -----
-    Taught in :ref:`linear-mappings` (section 4.1.1).
-    Source: Trefethen & Bau (1997), lecture 12 :cite:p:`trefethen1997numerical`.
 
     Examples
     --------
