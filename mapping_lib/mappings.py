@@ -285,7 +285,7 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
     .. math:: J_{ij}(x) = \frac{\partial f_i(x)}{\partial x_j}
 
-    Taught in :ref:`composed-mappings` (section 4.1.3).
+    Taught in :ref:`nonlinear-mappings` (section 4.1.2).
     Source: :cite:t:`baydin2018automatic`, section 3.2.
 
     Parameters
