@@ -64,13 +64,28 @@ def device(name: str | torch.device = "auto") -> torch.device:
     return torch.device(name)
 
 
-class _SingleThread:
+class single_thread:  # noqa: N801  (it reads like a function, as torch.no_grad does)
+    """Let PyTorch compute with one thread: from now on, or inside a ``with`` block.
+
+    Threads that wait for each other make small models slow: on a busy machine with two cores, two
+    threads can take ten times as long as one.
+
+    Examples
+    --------
+    >>> before = torch.get_num_threads()
+    >>> with single_thread():
+    ...     torch.get_num_threads()
+    1
+    >>> torch.get_num_threads() == before
+    True
+    """
+
     def __init__(self) -> None:
-        self.before = torch.get_num_threads()
+        self._before = torch.get_num_threads()
         torch.set_num_threads(1)
 
     def __enter__(self) -> None:
-        torch.set_num_threads(1)
+        pass
 
     def __exit__(
         self,
@@ -78,13 +93,4 @@ class _SingleThread:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        torch.set_num_threads(self.before)
-
-
-def single_thread() -> _SingleThread:
-    """Let PyTorch compute with one thread: from now on, or inside a ``with`` block.
-
-    Threads that wait for each other make small models slow: on a busy machine with two cores, two
-    threads can take ten times as long as one.
-    """
-    return _SingleThread()
+        torch.set_num_threads(self._before)

@@ -39,7 +39,7 @@ class History:
     """What :func:`fit` measured, one entry an epoch."""
 
     losses: list[float] = field(default_factory=list)
-    """Training loss: the mean over the examples, each before the step it took part in."""
+    """The mean training loss over the examples, each before the step it took part in."""
 
     accuracies: list[float] = field(default_factory=list)
     """Accuracy on the validation set after the epoch; empty without a validation set."""

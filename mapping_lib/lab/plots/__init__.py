@@ -1,7 +1,7 @@
 """Figures in the house style; importing this package switches the style on.
 
-:mod:`~mapping_lib.lab.plots.style` has the colours, sizes and what several chapters draw; each
-chapter's own figures stand in a module of its own.
+``style`` has the colours, the sizes and what several chapters draw; each chapter's own figures
+stand in a module of their own.
 """
 
 from mapping_lib.lab.plots.style import (
