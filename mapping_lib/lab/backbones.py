@@ -5,16 +5,16 @@ Images go in as they come from :mod:`mapping_lib.lab.data`, in [0, 1]; the netwo
 itself, so that nobody can forget to.
 """
 
-from collections.abc import Iterator
 from typing import Any, Self
 
 import timm
 import torch
 import torchvision
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mapping_lib.lab.registry import CorruptKnowledge, check_tier, locate
+from mapping_lib.lab.training import _progress
 
 
 class Backbone(nn.Module):
@@ -30,6 +30,7 @@ class Backbone(nn.Module):
         Whether batch norm in the body keeps its stored statistics even in train mode.
     """
 
+    head: nn.Linear
     mean: Tensor
     std: Tensor
 
@@ -94,7 +95,7 @@ def efficientnet_lite0(*, pretrained: bool = True, classes: int | None = None) -
     >>> model.width, model.head.out_features
     (1280, 20)
     """
-    network = timm.create_model("tf_efficientnet_lite0")
+    network: Any = timm.create_model("tf_efficientnet_lite0")
     if pretrained:
         path = locate("efficientnet-lite0")
         stored = list(_read(str(path)).values())
@@ -230,7 +231,7 @@ def features(
     batch_size
         Images at a time; doesn't change the result beyond rounding.
     progress
-        Show a bar; None shows one on a terminal only.
+        Whether to show a bar; by default as :func:`mapping_lib.lab.training.fit` does.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -240,12 +241,10 @@ def features(
         raise ValueError("images hold NaN or infinity: find out where they come from")
     was_training = model.training
     model.eval()
-    hidden = None if progress is None else not progress
     try:
         with torch.no_grad():
-            batches: Iterator[Tensor] = tqdm(
-                images.split(batch_size), desc="features", leave=False, disable=hidden
-            )
-            return torch.cat([model.features(batch) for batch in batches])
+            batches = torch.split(images, batch_size)
+            bar = tqdm(batches, desc="features", leave=False, disable=not _progress(progress))
+            return torch.cat([model.features(batch) for batch in bar])
     finally:
         model.train(was_training)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
 from mapping_lib.lab.registry import CorruptKnowledge, check_tier, find, locate
 
+Pixels = npt.NDArray[np.float32]
 DIGITS = tuple("0123456789")
 
 
@@ -71,18 +73,17 @@ class Images:
         )
 
 
-def transfer_problem(
-    tier: str, *, seed: int, labels_per_class: int = 1, size: int = 96
-) -> tuple[Images, Images]:
+def transfer_problem(tier: str, *, seed: int, labels_per_class: int = 1) -> tuple[Images, Images]:
     """Return the training and test images of the fine-tuning problem of a tier.
 
-    ``"bundled"`` and ``"full"`` take the photographs; ``"real"`` takes the ants and bees, all of
-    them (``labels_per_class`` and ``seed`` change nothing there: the split is the official one).
+    ``"bundled"`` and ``"full"`` take the photographs at 96 pixels; ``"real"`` takes the ants and
+    bees at 224, all of them (``labels_per_class`` and ``seed`` change nothing there: the split is
+    the official one).
     Taught in :ref:`pytorch-fine-tuning` (section 5.2).
     """
     if check_tier(tier) == "real":
-        return hymenoptera(size=size)
-    return photographs(labels_per_class, seed=seed, size=size)
+        return hymenoptera(size=224)
+    return photographs(labels_per_class, seed=seed, size=96)
 
 
 def photographs(
@@ -134,9 +135,7 @@ def photographs(
     return patches(labels_per_class, 0, seed + 1), patches(test_per_class, 1, 0)
 
 
-def _patch(
-    picture: Image.Image, half: int, size: int, generator: np.random.Generator
-) -> np.ndarray:
+def _patch(picture: Image.Image, half: int, size: int, generator: np.random.Generator) -> Pixels:
     """Cut one jittered patch from the left (0) or the right (1) half of a grey picture."""
     width, height = picture.width // 2, picture.height
     side = int(generator.uniform(0.4, 0.8) * min(width, height))
@@ -146,7 +145,7 @@ def _patch(
     pixels = np.asarray(cut.resize((size, size), Image.Resampling.BILINEAR), np.float32) / 255
     contrast, brightness = generator.uniform(0.5, 1.5), generator.uniform(-0.2, 0.2)
     changed = (pixels - pixels.mean()) * contrast + pixels.mean() + brightness
-    return np.clip(changed, 0, 1).astype(np.float32)
+    return _clipped(changed)
 
 
 def rendered_digits(n: int, *, seed: int, size: int = 16) -> Images:
@@ -177,9 +176,7 @@ def rendered_digits(n: int, *, seed: int, size: int = 16) -> Images:
     return Images(torch.from_numpy(images)[:, None], labels, DIGITS, "rendered digits", "all")
 
 
-def _digit(
-    digit: str, fonts: list[str], size: int, generator: np.random.Generator
-) -> np.ndarray:
+def _digit(digit: str, fonts: list[str], size: int, generator: np.random.Generator) -> Pixels:
     """Draw one digit at four times its size, then shrink it."""
     side = 4 * size
     canvas = Image.new("L", (side, side))
@@ -196,7 +193,7 @@ def _digit(
     blurred = canvas.filter(ImageFilter.GaussianBlur(generator.uniform(0, side / 24)))
     pixels = np.asarray(blurred.resize((size, size), Image.Resampling.BOX), np.float32) / 255
     noise = generator.normal(0, generator.uniform(0, 0.1), pixels.shape)
-    return np.clip(pixels + noise, 0, 1).astype(np.float32)
+    return _clipped(pixels + noise)
 
 
 def handwritten_digits(*, size: int = 16) -> Images:
@@ -213,7 +210,7 @@ def handwritten_digits(*, size: int = 16) -> Images:
     return Images(images.clamp(0, 1), labels, DIGITS, "handwritten digits", "all")
 
 
-def hymenoptera(*, size: int = 128) -> tuple[Images, Images]:
+def hymenoptera(*, size: int = 224) -> tuple[Images, Images]:
     """Return the ants and bees, the official training and validation pictures.
 
     The shorter side is scaled to ``size`` and the middle square is cut out. The pictures must not
@@ -258,6 +255,11 @@ def _square(content: bytes, size: int) -> Tensor:
     box = (left, top, left + side, top + side)
     scaled = picture.resize((size, size), Image.Resampling.BILINEAR, box)
     return torch.from_numpy(np.asarray(scaled, np.float32) / 255).permute(2, 0, 1).contiguous()
+
+
+def _clipped(pixels: npt.NDArray[np.floating]) -> Pixels:
+    """Cut values off at 0 and 1."""
+    return np.asarray(np.clip(pixels, 0, 1), np.float32)
 
 
 def _at_least_one(**counts: int) -> None:

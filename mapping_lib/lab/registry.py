@@ -33,19 +33,19 @@ __all__ = [
 ]
 
 
-class MissingKnowledge(FileNotFoundError):
+class MissingKnowledge(FileNotFoundError):  # noqa: N818
     """A file isn't there; the message says which, where it was looked for, how to get it."""
 
 
-class CorruptKnowledge(ValueError):
+class CorruptKnowledge(ValueError):  # noqa: N818
     """A file is there but isn't the one it should be."""
 
 
-class DownloadFailed(ConnectionError):
+class DownloadFailed(ConnectionError):  # noqa: N818
     """A download was asked for and didn't succeed; nothing is left behind."""
 
 
-class CacheNotWritable(PermissionError):
+class CacheNotWritable(PermissionError):  # noqa: N818
     """The folder that a download should go to can't be written to."""
 
 

@@ -1,0 +1,78 @@
+"""Measured tables in ``book/results``: written by recipes in ``scripts``, read by the notebooks."""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def folder() -> Path:
+    """Return ``book/results``, looked for from the working directory upwards."""
+    here = Path.cwd()
+    for parent in (here, *here.parents):
+        if (parent / "book" / "results").is_dir():
+            return parent / "book" / "results"
+    raise FileNotFoundError(
+        f"no folder book/results in {here} or above it: run this inside a clone of the book"
+    )
+
+
+def load(name: str) -> dict[str, Any]:
+    """Read a results file by its name without ending."""
+    path = folder() / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder().glob("*.json"))) or "none"
+        raise FileNotFoundError(f"no results {name!r} in {folder()}; there are: {known}")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a results file whole or not at all: one line a row, so that changes can be read."""
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, list) and value:
+            rows = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in value)
+            lines.append(f"  {json.dumps(key)}: [\n{rows}\n  ]")
+        else:
+            lines.append(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8"
+    ) as stream:
+        stream.write("{\n" + ",\n".join(lines) + "\n}\n")
+    os.chmod(stream.name, 0o644)
+    os.replace(stream.name, path)
+
+
+def conditions(packages: Iterable[str]) -> dict[str, Any]:
+    """Return what numbers depend on: the versions of some packages and the kind of machine."""
+    return {
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in packages},
+        "machine": f"{sys.platform} {platform.machine()}, CPU, one thread",
+    }
+
+
+def mean_and_sd(rows: Sequence[Row], value: str, **where: Any) -> tuple[float, float]:
+    """Return mean and standard deviation of a value over the rows that match.
+
+    >>> rows = [{"method": "a", "seed": 0, "accuracy": 1.0}, {"method": "a", "seed": 1, \
+"accuracy": 0.0}]
+    >>> mean_and_sd(rows, "accuracy", method="a")
+    (0.5, 0.7071067811865476)
+    """
+    values = [
+        row[value] for row in rows if all(row[key] == wanted for key, wanted in where.items())
+    ]
+    if not values:
+        raise KeyError(f"no row has {where}")
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

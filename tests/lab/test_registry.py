@@ -1,0 +1,361 @@
+import hashlib
+import http.server
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mapping_lib.lab import registry
+from mapping_lib.lab.names import suggest
+from mapping_lib.lab.registry import (
+    ENTRIES,
+    CacheNotWritable,
+    CorruptKnowledge,
+    DownloadFailed,
+    Entry,
+    File,
+    MissingKnowledge,
+    cache_folder,
+    check_tier,
+    find,
+    locate,
+)
+
+CONTENT = bytes(range(256)) * 400
+SIZE = len(CONTENT)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def entry(place="cache", *, url=None, path="folder/file.bin", sha256=SHA256, size=SIZE):
+    return Entry(
+        name="thing",
+        variant="small",
+        tier="real",
+        kind="data",
+        title="A thing",
+        source="https://example.org",
+        licence="CC0",
+        citation="nobody2000nothing",
+        files=(File(path, sha256, size, place),),
+        publishable=True,
+        offline=False,
+        obtain="ask nobody",
+        fallback="another thing",
+        url=url,
+    )
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAPPING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MAPPING_DATA", raising=False)
+    return tmp_path / "cache"
+
+
+# names
+
+
+@pytest.mark.parametrize(
+    ("unknown", "tail"),
+    [
+        ("reel", "; did you mean 'real'?"),
+        ("BUNDLED", "; did you mean 'bundled'?"),
+        ("quux", "; known names: 'bundled', 'full', 'real'"),
+    ],
+)
+def test_suggest(unknown, tail):
+    assert suggest(unknown, ["real", "bundled", "full"]) == tail
+
+
+# the catalogue
+
+
+def test_names_and_variants_are_unique():
+    keys = [(e.name, e.variant) for e in ENTRIES]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("e", ENTRIES, ids=lambda e: e.name)
+def test_entries_are_complete(e):
+    for words in (e.title, e.source, e.licence, e.citation, e.obtain, e.fallback):
+        assert words.strip() == words != ""
+    assert e.files
+    assert e.size == sum(f.size for f in e.files) > 0
+    assert len(e.sha256) == 64
+    for f in e.files:
+        assert len(f.sha256) == 64
+        assert set(f.sha256) <= set("0123456789abcdef")
+        assert not Path(f.path).is_absolute()
+        assert ".." not in Path(f.path).parts
+    assert e.offline == (e.tier == "bundled")
+    assert e.url is None or len(e.files) == 1
+
+
+@pytest.mark.parametrize("e", [e for e in ENTRIES if e.tier == "bundled"], ids=lambda e: e.name)
+def test_everything_bundled_is_here_and_unchanged(e):
+    for f in e.files:
+        assert locate(e, f.path).stat().st_size == f.size
+
+
+def test_resnet_file_name_carries_its_hash():
+    (file,) = find("resnet18").files
+    assert file.path == f"resnet18-{file.sha256[:8]}.pth"
+
+
+def test_hash_of_a_set_is_that_of_sha256sums_lines():
+    e = replace(entry(), files=(File("b", "1" * 64, 1, "cache"), File("a", "2" * 64, 2, "cache")))
+    lines = f"{'1' * 64}  b\n{'2' * 64}  a\n"
+    assert e.sha256 == hashlib.sha256(lines.encode()).hexdigest()
+    assert e.size == 3
+
+
+# find
+
+
+def test_find_by_name_and_variant():
+    e = find("hymenoptera")
+    assert e.tier == "real"
+    assert not e.publishable
+    assert find("hymenoptera", variant=e.variant) is e
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(KeyError, match="unknown entry 'hymenopetra'; did you mean 'hymenoptera'"):
+        find("hymenopetra")
+    with pytest.raises(KeyError, match="unknown entry 'mnist'; known names: 'efficientnet-lite0'"):
+        find("mnist")
+    with pytest.raises(KeyError, match=r"'resnet18' has no variant 'torchvision'; "):
+        find("resnet18", variant="torchvision")
+    with pytest.raises(KeyError, match=r"has no file 'data/cofee.png'; did you mean 'data/coffee"):
+        locate("photographs", "data/cofee.png")
+    with pytest.raises(ValueError, match="'photographs' has 20 files: say which"):
+        locate("photographs")
+
+
+def test_tiers():
+    assert [check_tier(t) for t in ("bundled", "real", "full")] == ["bundled", "real", "full"]
+    with pytest.raises(ValueError, match=r"'bundeld'; did you mean 'bundled'\?"):
+        check_tier("bundeld")
+
+
+# locate
+
+
+def test_missing_file_says_what_where_and_how(cache):
+    with pytest.raises(MissingKnowledge) as caught:
+        locate(entry())
+    text = str(caught.value)
+    assert isinstance(caught.value, FileNotFoundError)
+    for words in (
+        "'thing' (small) needs the file folder/file.bin",
+        f"Looked for: {cache / 'folder/file.bin'}",
+        "How to get it: ask nobody.",
+        "Instead: another thing.",
+    ):
+        assert words in text
+
+
+def test_missing_data_folder_is_named(cache, tmp_path, monkeypatch):
+    with pytest.raises(MissingKnowledge, match="MAPPING_DATA isn't set"):
+        locate("hymenoptera")
+    monkeypatch.setenv("MAPPING_DATA", str(tmp_path))
+    with pytest.raises(MissingKnowledge) as caught:
+        locate("hymenoptera", download=True)
+    assert str(tmp_path / "hymenoptera" / "hymenoptera_data.zip") in str(caught.value)
+    assert "isn't set" not in str(caught.value)
+    assert "can't be downloaded automatically" in str(caught.value)
+    assert "isn't this variant" in str(caught.value)
+
+
+def test_missing_package_is_named():
+    with pytest.raises(MissingKnowledge, match="the package 'no_such_package', which isn't inst"):
+        locate(entry("no_such_package"))
+
+
+def test_found_in_the_data_folder(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAPPING_DATA", str(tmp_path / "data"))
+    path = tmp_path / "data" / "folder" / "file.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    assert locate(entry("data")) == path
+
+
+def test_wrong_size_and_wrong_hash(cache):
+    path = cache / "folder" / "file.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(CorruptKnowledge, match=r"has 102,399 bytes, not the 102,400 of 'thing'"):
+        locate(entry())
+    path.write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(CorruptKnowledge, match=f"not the {SHA256} of 'thing' .*Remove it and get"):
+        locate(entry())
+
+
+def test_a_file_is_hashed_once_and_again_when_it_changes(cache, monkeypatch):
+    path = cache / "folder" / "file.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    hashed = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(
+        registry.hashlib, "file_digest", lambda s, n: hashed.append(1) or digest(s, n)
+    )
+    assert locate(entry()) == locate(entry()) == path
+    assert len(hashed) == 1
+    path.write_bytes(CONTENT[:-1] + b"x")
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(CorruptKnowledge):
+        locate(entry())
+
+
+def test_a_wrong_file_in_torchs_cache_is_not_trusted(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(MissingKnowledge, match="pass download=True once while online"):
+        locate("resnet18")
+    path = tmp_path / "checkpoints" / "resnet18-f37072fd.pth"
+    path.parent.mkdir()
+    path.write_bytes(b"not weights")
+    with pytest.raises(CorruptKnowledge, match="has 11 bytes, not the 46,830,571"):
+        locate("resnet18")
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("MAPPING_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("MAPPING_CACHE")
+    assert cache_folder().name == "mapping_lib"
+
+
+# downloads, from a server on this machine
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        if self.path == "/refused":
+            self.send_error(403)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        if self.path == "/torn":
+            self.wfile.write(CONTENT[: len(CONTENT) // 2])
+        elif self.path == "/wrong":
+            self.wfile.write(CONTENT[::-1])
+        else:
+            self.wfile.write(CONTENT)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.requests = []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def address(server, path):
+    return f"http://127.0.0.1:{server.server_port}{path}"
+
+
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_download_only_when_asked(cache, server):
+    e = entry(url=address(server, "/whole"))
+    with pytest.raises(MissingKnowledge):
+        locate(e)
+    assert server.requests == []
+    assert not cache.exists()
+    path = locate(e, download=True)
+    assert path == cache / "folder" / "file.bin"
+    assert path.read_bytes() == CONTENT
+    assert locate(e, download=True) == path
+    assert server.requests == ["/whole"]
+    assert files_in(cache) == [path]
+
+
+@pytest.mark.parametrize("path", ["/torn", "/refused"])
+def test_a_download_that_breaks_off_leaves_nothing(cache, server, path):
+    e = entry(url=address(server, path))
+    with pytest.raises(DownloadFailed) as caught:
+        locate(e, download=True)
+    text = str(caught.value)
+    for words in (e.url, "Nothing was kept", str(cache / "folder/file.bin"), "Instead: another"):
+        assert words in text
+    assert files_in(cache) == []
+
+
+def test_wrong_bytes_from_the_server_are_not_kept(cache, server):
+    with pytest.raises(CorruptKnowledge, match=r"sent something else than folder/file.bin"):
+        locate(entry(url=address(server, "/wrong")), download=True)
+    assert files_in(cache) == []
+
+
+def test_no_network(cache, server):
+    url = address(server, "/whole")
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DownloadFailed, match=r"ConnectionError: no network, or the server"):
+        locate(entry(url=url), download=True)
+    assert files_in(cache) == []
+
+
+def test_an_interrupt_leaves_nothing(cache, server, monkeypatch):
+    def interrupted(self, url, output_file, pooch):
+        Path(output_file).write_bytes(CONTENT[:1000])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry.pooch.HTTPDownloader, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        locate(entry(url=address(server, "/whole")), download=True)
+    assert files_in(cache) == []
+
+
+def test_two_at_once(cache, server):
+    e = entry(url=address(server, "/whole"))
+    paths = []
+    threads = [
+        threading.Thread(target=lambda: paths.append(locate(e, download=True))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert paths == [cache / "folder" / "file.bin"] * 2
+    assert files_in(cache) == paths[:1]
+
+
+def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch, server):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MAPPING_CACHE", str(tmp_path / "file"))
+    with pytest.raises(CacheNotWritable, match=r"can't write folder/file.bin into .*Set MAPPING_C"):
+        locate(entry(url=address(server, "/whole")), download=True)
+    assert server.requests == []
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_cache(cache, server):
+    cache.mkdir()
+    cache.chmod(0o500)
+    with pytest.raises(CacheNotWritable, match="PermissionError"):
+        locate(entry(url=address(server, "/whole")), download=True)
+
+
+def test_a_write_that_is_refused(cache, server, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(registry.pooch.utils, "make_local_storage", refuse)
+    with pytest.raises(CacheNotWritable, match=r"\(PermissionError\)"):
+        locate(entry(url=address(server, "/whole")), download=True)
