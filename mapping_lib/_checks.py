@@ -24,14 +24,20 @@ def seen(condition: Tensor) -> bool:
         return False
 
 
-def require_float(**tensors: Tensor) -> None:
-    """Require floating-point tensors of one dtype, not empty and without NaN."""
+def require_tensor(**tensors: Tensor) -> None:
+    """Require tensors."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(
                 f"{name} must be a torch.Tensor, got {type(tensor).__name__}; "
                 "make one with torch.as_tensor(...)"
             )
+
+
+def require_float(**tensors: Tensor) -> None:
+    """Require floating-point tensors of one dtype, not empty and without NaN."""
+    require_tensor(**tensors)
+    for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise TypeError(
                 f"{name} must hold floating-point numbers, got {tensor.dtype}; "

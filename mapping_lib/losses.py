@@ -15,6 +15,7 @@ from mapping_lib._checks import (
     require_float,
     require_matrix,
     require_same_shape,
+    require_tensor,
     seen,
     shape,
     warn_of_distribution,
@@ -28,6 +29,9 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     r"""Mean squared error.
 
     .. math:: \frac{1}{n} \sum_{i=1}^{n} (\hat y_i - y_i)^2
+
+    Taught in :ref:`mean-squared-error` (section 4.2.1).
+    Source: its history in :cite:t:`stigler1981gauss`.
 
     Parameters
     ----------
@@ -48,11 +52,6 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     ValueError
         The shapes differ, or a tensor is empty or contains NaN.
 
-    Notes
-    -----
-    Taught in :ref:`mean-squared-error` (section 4.2.1).
-    Source: the history in Stigler (1981) :cite:p:`stigler1981gauss`.
-
     Examples
     --------
     >>> mse(torch.tensor([1., 5.]), torch.tensor([1., 1.]))
@@ -71,6 +70,9 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
         -\frac{1}{n} \sum_{i=1}^{n}
         \bigl[ y_i \log \sigma(z_i) + (1 - y_i) \log \sigma(-z_i) \bigr], \qquad
         \sigma(z) = \frac{1}{1 + e^{-z}}
+
+    Taught in :ref:`cross-entropy` (section 4.2.2).
+    Source: the likelihood in :cite:t:`cox1958regression`.
 
     Parameters
     ----------
@@ -96,11 +98,6 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     UserWarning
         Ten or more logits all lie in [0, 1]: they look like probabilities.
 
-    Notes
-    -----
-    Taught in :ref:`cross-entropy` (section 4.2.2).
-    Source: the likelihood in Cox (1958) :cite:p:`cox1958regression`.
-
     Examples
     --------
     >>> binary_cross_entropy(torch.tensor([0., 1e9]), torch.tensor([1., 1.]))  # (log 2 + 0) / 2
@@ -110,7 +107,6 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     require_finite(logits=logits)
     warn_of_probabilities(logits=logits)
     y = _float_target(target, logits)
-    require_same_shape(logits=logits, target=y)
     if seen(((y < 0) | (y > 1)).any()):
         raise ValueError(
             f"target must lie in [0, 1], got {float(y.min()):g} to {float(y.max()):g}; "
@@ -129,6 +125,9 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
     With labels :math:`c_i` in place of probabilities :math:`y_i`, the inner sum is
     :math:`\log p_{i c_i}`.
+
+    Taught in :ref:`cross-entropy` (section 4.2.2).
+    Source: :cite:t:`bridle1990probabilistic`.
 
     Parameters
     ----------
@@ -155,24 +154,19 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     UserWarning
         Every row of logits is a probability distribution.
 
-    Notes
-    -----
-    Taught in :ref:`cross-entropy` (section 4.2.2).
-    Source: Bridle (1990) :cite:p:`bridle1990probabilistic`.
-
     Examples
     --------
     >>> cross_entropy(torch.tensor([[0., 0., 0., -1e9]]), torch.tensor([2]))  # log 3
     tensor(1.0986)
     """
     _require_logits(logits=logits)
+    require_tensor(target=target)
     warn_of_distribution(logits=logits)
     log_p = logits.log_softmax(dim=1)
     if target.ndim == 1:
         _require_labels(target, logits)
         return -log_p.gather(1, target.long().unsqueeze(1)).mean()
     y = _float_target(target, logits)
-    require_same_shape(logits=logits, target=y)
     require_distribution("target", y)
     return -(y * log_p).sum(dim=1).mean()
 
@@ -186,6 +180,9 @@ def kl_divergence(logits: Tensor, reference_logits: Tensor) -> Tensor:
         p_i = \operatorname{softmax}(z_i), \quad q_i = \operatorname{softmax}(r_i)
 
     It isn't symmetric: mistakes count where :math:`p` has its mass.
+
+    Taught in :ref:`cross-entropy` (section 4.2.2).
+    Source: :cite:t:`kullback1951information`.
 
     Parameters
     ----------
@@ -211,11 +208,6 @@ def kl_divergence(logits: Tensor, reference_logits: Tensor) -> Tensor:
     UserWarning
         Every row of one argument is a probability distribution.
 
-    Notes
-    -----
-    Taught in :ref:`cross-entropy` (section 4.2.2).
-    Source: Kullback & Leibler (1951) :cite:p:`kullback1951information`.
-
     Examples
     --------
     >>> kl_divergence(torch.tensor([[0., 0., -1e9]]), torch.tensor([[0., 0., 0.]]))  # log 3/2
@@ -236,6 +228,9 @@ def entropy(logits: Tensor) -> Tensor:
 
         -\frac{1}{n} \sum_{i=1}^{n} \sum_{k=1}^{K} p_{ik} \log p_{ik}, \qquad
         p_i = \operatorname{softmax}(z_i)
+
+    Taught in :ref:`cross-entropy` (section 4.2.2).
+    Source: :cite:t:`shannon1948mathematical`, section 6.
 
     Parameters
     ----------
@@ -258,11 +253,6 @@ def entropy(logits: Tensor) -> Tensor:
     -----
     UserWarning
         Every row of logits is a probability distribution.
-
-    Notes
-    -----
-    Taught in :ref:`cross-entropy` (section 4.2.2).
-    Source: Shannon (1948), section 6 :cite:p:`shannon1948mathematical`.
 
     Examples
     --------
@@ -301,11 +291,9 @@ def _require_labels(target: Tensor, logits: Tensor) -> None:
 
 
 def _float_target(target: Tensor, logits: Tensor) -> Tensor:
-    if not isinstance(target, Tensor):
-        raise TypeError(
-            f"target must be a torch.Tensor, got {type(target).__name__}; "
-            "make one with torch.as_tensor(...)"
-        )
+    """Give a target of the logits' shape in their dtype: labels become 0.0 and 1.0."""
+    require_tensor(target=target)
     y = target.to(logits.dtype)
     require_float(target=y)
+    require_same_shape(logits=logits, target=y)
     return y

@@ -545,9 +545,9 @@ def _require_layers(layers: Sequence[Layer]) -> Sequence[Layer]:
                 f"layer {position} must be a pair (weight, bias), got {type(layer).__name__}; "
                 "write (weight, None) for a layer without bias"
             )
-    for position, ((first, _), (second, _)) in enumerate(pairwise(layers), 1):
-        require_matrix(weight=first)
-        require_matrix(weight=second)
+        require_float(weight=layer[0])
+        require_matrix(weight=layer[0])
+    for position, ((first, _), (second, _)) in enumerate(pairwise(layers), start=1):
         if first.shape[0] != second.shape[1]:
             raise ValueError(
                 f"layer {position} with weight {shape(first)} gives {first.shape[0]} features, but "

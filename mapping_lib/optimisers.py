@@ -63,6 +63,9 @@ def gradient_descent(
 
     .. math:: \theta \leftarrow \theta - \eta \, g
 
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`bottou2018optimization`, section 4.
+
     Parameters
     ----------
     parameters
@@ -86,11 +89,6 @@ def gradient_descent(
         tensors, or the rate is no number.
     ValueError
         Names or shapes differ, a tensor is empty or contains NaN, or the rate is negative.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Bottou et al. (2018), section 4 :cite:p:`bottou2018optimization`.
 
     Examples
     --------
@@ -116,6 +114,9 @@ def momentum(
 
         v &\leftarrow \mu v + g \\
         \theta &\leftarrow \theta - \eta \, v
+
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`polyak1964methods`, in the form of :class:`torch.optim.SGD`.
 
     Parameters
     ----------
@@ -143,11 +144,6 @@ def momentum(
     ValueError
         Names or shapes differ, a tensor is empty or contains NaN, or a hyper-parameter is out of
         range.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Polyak (1964) :cite:p:`polyak1964methods`, in the form of :class:`torch.optim.SGD`.
 
     Examples
     --------
@@ -178,6 +174,10 @@ def nesterov(
         v &\leftarrow \mu v + g \\
         \theta &\leftarrow \theta - \eta \, (g + \mu v)
 
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`bottou2018optimization`, section 7.2, in the form of
+    :class:`torch.optim.SGD` with ``nesterov=True``.
+
     Parameters
     ----------
     parameters
@@ -204,12 +204,6 @@ def nesterov(
     ValueError
         Names or shapes differ, a tensor is empty or contains NaN, or a hyper-parameter is out of
         range.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Bottou et al. (2018), section 7.2 :cite:p:`bottou2018optimization`, in the form of
-    :class:`torch.optim.SGD` with ``nesterov=True``.
 
     Examples
     --------
@@ -245,6 +239,9 @@ def adam(
 
     in step k = 1, 2, ...
 
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`kingma2015adam`, algorithm 1.
+
     Parameters
     ----------
     parameters
@@ -273,11 +270,6 @@ def adam(
     ValueError
         Names or shapes differ, a tensor is empty or contains NaN, or a hyper-parameter is out of
         range.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Kingma & Ba (2015), algorithm 1 :cite:p:`kingma2015adam`.
 
     Examples
     --------
@@ -308,6 +300,9 @@ def constant(rate: float) -> Callable[[int], float]:
 
     .. math:: \eta_k = \eta
 
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`bottou2018optimization`, section 4.2.
+
     Parameters
     ----------
     rate
@@ -325,11 +320,6 @@ def constant(rate: float) -> Callable[[int], float]:
     ValueError
         The rate is negative.
 
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Bottou et al. (2018), section 4.2 :cite:p:`bottou2018optimization`.
-
     Examples
     --------
     >>> constant(0.1)(7)
@@ -343,6 +333,9 @@ def exponential_decay(rate: float, *, factor: float) -> Callable[[int], float]:
     r"""Multiply the rate by the same factor in every step.
 
     .. math:: \eta_k = \eta \, \gamma^k
+
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: compare :cite:t:`li2020exponential`, who let the rate grow.
 
     Parameters
     ----------
@@ -362,11 +355,6 @@ def exponential_decay(rate: float, *, factor: float) -> Callable[[int], float]:
         An argument is no number.
     ValueError
         The rate is negative, or the factor out of range.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Li & Arora (2020), where the factor may also exceed 1 :cite:p:`li2020exponential`.
 
     Examples
     --------
@@ -389,6 +377,10 @@ def cosine(rate: float, *, steps: int, warmup: int = 0) -> Callable[[int], float
             0 & k \ge T
         \end{cases}
 
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`loshchilov2017sgdr`, eq. 5; the warm-up from
+    :cite:t:`goyal2017accurate`, section 2.2.
+
     Parameters
     ----------
     rate
@@ -409,12 +401,6 @@ def cosine(rate: float, *, steps: int, warmup: int = 0) -> Callable[[int], float
         An argument is no number.
     ValueError
         The rate or the warm-up is negative, or the steps don't exceed the warm-up.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Loshchilov & Hutter (2017), eq. 5 :cite:p:`loshchilov2017sgdr`; the warm-up from
-    Goyal et al. (2017), section 2.2 :cite:p:`goyal2017accurate`.
 
     Examples
     --------
@@ -449,6 +435,9 @@ def descend(
 
     .. math:: \theta_{k+1} = \operatorname{method}(\theta_k, \nabla L(\theta_k); \eta_k)
 
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`bottou2018optimization`, section 4.
+
     Parameters
     ----------
     loss
@@ -478,11 +467,6 @@ def descend(
         A setting isn't one of the method's, or as the method says.
     ValueError
         The loss isn't a scalar, the number of steps is negative, or as the method says.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Bottou et al. (2018), section 4 :cite:p:`bottou2018optimization`.
 
     Examples
     --------
@@ -515,6 +499,9 @@ def stability_limit(hessian: Tensor) -> Tensor:
 
     .. math:: \frac{2}{\lambda_\text{max}(H)}
 
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`goh2017why`.
+
     Parameters
     ----------
     hessian
@@ -533,11 +520,6 @@ def stability_limit(hessian: Tensor) -> Tensor:
         The Hessian isn't a floating-point tensor.
     ValueError
         The Hessian isn't square or symmetric, is empty or contains NaN, or curves only downwards.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Goh (2017) :cite:p:`goh2017why`.
 
     Examples
     --------
@@ -560,6 +542,9 @@ def convergence_rate(hessian: Tensor, *, rate: float) -> Tensor:
 
     On a quadratic the error after k steps is :math:`(I - \eta H)^k` times the first error.
 
+    Taught in :ref:`gradient-descent` (section 4.2.3).
+    Source: :cite:t:`goh2017why`.
+
     Parameters
     ----------
     hessian
@@ -578,11 +563,6 @@ def convergence_rate(hessian: Tensor, *, rate: float) -> Tensor:
         The Hessian isn't a floating-point tensor, or the rate is no number.
     ValueError
         The Hessian isn't square or symmetric, is empty or contains NaN, or the rate is negative.
-
-    Notes
-    -----
-    Taught in :ref:`gradient-descent` (section 4.2.3).
-    Source: Goh (2017) :cite:p:`goh2017why`.
 
     Examples
     --------
