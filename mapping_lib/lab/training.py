@@ -150,13 +150,14 @@ def fit(
         accuracy(predict(model, validation[0][:1]), validation[1][:1])  # not after an epoch
     history = History() if history is None else history
     generator = torch.Generator().manual_seed(seed)
+    on_gpu = place.type == "cuda"
     step = 0
     with (
-        torch.random.fork_rng(devices=[place] if place.type == "cuda" else []),
+        torch.random.fork_rng(devices=range(torch.cuda.device_count() if on_gpu else 0)),
         _modes_kept(model),
         tqdm(total=epochs, unit="epoch", leave=False, disable=not _progress(progress)) as bar,
     ):
-        torch.manual_seed(seed)
+        (torch if on_gpu else torch.default_generator).manual_seed(seed)
         for epoch in range(epochs):
             started = time.perf_counter()
             total, examples = 0.0, 0
