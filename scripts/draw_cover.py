@@ -127,9 +127,9 @@ def draw(name: str, weights: dict[str, Tensor], x: Tensor, labels: Tensor) -> No
     arrow = {"arrowstyle": "-|>,head_length=8,head_width=4.5", "connectionstyle": "arc3,rad=-0.25"}
     ends = (middle - 0.6, 1.18), (middle + 0.6, 1.18)
     axis.add_patch(FancyArrowPatch(*ends, linewidth=2.2, color=theme["ink"], **arrow))
-    axis.text(middle, 1.63, "$f$", fontsize=21, **text)
-    axis.text(0, -1.82, "source space", fontsize=15, **text)
-    axis.text(APART, -1.82, "target space", fontsize=15, **text)
+    axis.text(middle, 1.63, "$f$", fontsize=23, **text)
+    axis.text(0, -1.82, "source space", fontsize=17, **text)
+    axis.text(APART, -1.82, "target space", fontsize=17, **text)
     axis.set(xlim=(-2.1, APART + 2.1), ylim=(-2.05, 1.85), aspect="equal")
     axis.axis("off")
     figure.savefig(FOLDER / name, dpi=200, transparent=True)

@@ -177,9 +177,9 @@ def fit(
                 step += 1
             if examples == 0:
                 raise ValueError("there are no batches: is the iterable empty or used up?")
-            history.losses.append(total / examples)
             if validation is not None:
                 history.accuracies.append(accuracy(predict(model, validation[0]), validation[1]))
+            history.losses.append(total / examples)
             history.seconds.append(time.perf_counter() - started)
             bar.update()
             bar.set_postfix_str(f"loss {total / examples:.3g}")
