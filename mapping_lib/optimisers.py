@@ -153,8 +153,7 @@ def momentum(
     """
     require_number("rate", rate)
     require_number("momentum", momentum, below=1)
-    _require_alike(parameters=parameters, gradients=gradients, state=state)
-    v = _zeros_like(parameters) if state is None else state
+    v = _velocity(parameters, gradients, state)
     v = _each(lambda v, g: momentum * v + g, v, gradients)
     return _each(lambda θ, v: θ - rate * v, parameters, v), v
 
@@ -212,8 +211,7 @@ def nesterov(
     """
     require_number("rate", rate)
     require_number("momentum", momentum, below=1)
-    _require_alike(parameters=parameters, gradients=gradients, state=state)
-    v = _zeros_like(parameters) if state is None else state
+    v = _velocity(parameters, gradients, state)
     v = _each(lambda v, g: momentum * v + g, v, gradients)
     return _each(lambda θ, g, v: θ - rate * (g + momentum * v), parameters, gradients, v), v
 
@@ -281,8 +279,7 @@ def adam(
     require_number("beta1", beta1, below=1)
     require_number("beta2", beta2, below=1)
     require_number("epsilon", epsilon)
-    _require_alike(parameters=parameters, gradients=gradients)
-    k, m, v = _adam_state(state, parameters)
+    k, m, v = _adam_state(parameters, gradients, state)
     k = k + 1
     m = _each(lambda m, g: beta1 * m + (1 - beta1) * g, m, gradients)
     v = _each(lambda v, g: beta2 * v + (1 - beta2) * g**2, v, gradients)
@@ -373,8 +370,8 @@ def cosine(rate: float, *, steps: int, warmup: int = 0) -> Callable[[int], float
 
         \eta_k = \begin{cases}
             \eta \, \frac{k + 1}{w + 1} & k < w \\
-            \frac{\eta}{2} \bigl(1 + \cos \pi \frac{k - w}{T - w}\bigr) & w \le k < T \\
-            0 & k \ge T
+            \frac{\eta}{2} \bigl(1 + \cos \pi \frac{k - w}{T - w}\bigr) & w \le k \le T \\
+            0 & k > T
         \end{cases}
 
     Taught in :ref:`gradient-descent` (section 4.2.3).
@@ -415,9 +412,8 @@ def cosine(rate: float, *, steps: int, warmup: int = 0) -> Callable[[int], float
     def schedule(k: int) -> float:
         if k < warmup:
             return rate * (k + 1) / (warmup + 1)
-        if k < steps:
-            return rate / 2 * (1 + math.cos(math.pi * (k - warmup) / (steps - warmup)))
-        return 0.0
+        progress = min(1, (k - warmup) / (steps - warmup))
+        return rate * (1 + math.cos(math.pi * progress)) / 2
 
     return schedule
 
@@ -464,9 +460,9 @@ def descend(
     Raises
     ------
     TypeError
-        A setting isn't one of the method's, or as the method says.
+        A setting isn't one of the method's, or as the loss and the method say.
     ValueError
-        The loss isn't a scalar, the number of steps is negative, or as the method says.
+        The loss isn't a scalar, the number of steps is negative, or as the loss and the method say.
 
     Examples
     --------
@@ -575,25 +571,37 @@ def convergence_rate(hessian: Tensor, *, rate: float) -> Tensor:
 
 def _each(function: Callable[..., Tensor], *trees: Any) -> Parameters:
     """Apply a function to tensors, or to the tensors of each name."""
-    first, *_ = trees
-    if isinstance(first, Tensor):
+    if not isinstance(trees[0], dict):
         return function(*trees)
-    return {name: function(*(tree[name] for tree in trees)) for name in first}
+    return {name: function(*(tree[name] for tree in trees)) for name in trees[0]}
 
 
-def _zeros_like(parameters: Parameters) -> Parameters:
-    return _each(torch.zeros_like, parameters)
-
-
-def _adam_state(state: AdamState | None, parameters: Parameters) -> AdamState:
+def _velocity(
+    parameters: Parameters, gradients: Parameters, state: Parameters | None
+) -> Parameters:
+    """Check what a step is given; give the velocity, zero before the first step."""
     if state is None:
-        return AdamState(0, _zeros_like(parameters), _zeros_like(parameters))
+        _require_alike(parameters=parameters, gradients=gradients)
+        return _each(torch.zeros_like, parameters)
+    _require_alike(parameters=parameters, gradients=gradients, state=state)
+    return state
+
+
+def _adam_state(
+    parameters: Parameters, gradients: Parameters, state: AdamState | None
+) -> AdamState:
+    """Check what a step is given; give the state, zero before the first step."""
+    if state is None:
+        zeros = _velocity(parameters, gradients, None)
+        return AdamState(0, zeros, zeros)
     if not isinstance(state, AdamState):
         raise TypeError(
             f"state must be the AdamState of the step before, got {type(state).__name__}; "
             "pass None before the first step"
         )
-    _require_alike(parameters=parameters, mean=state.mean, mean_square=state.mean_square)
+    _require_alike(
+        parameters=parameters, gradients=gradients, mean=state.mean, mean_square=state.mean_square
+    )
     return state
 
 
@@ -625,13 +633,12 @@ def _scalar(loss: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
     return checked
 
 
-def _require_alike(**trees: Parameters | None) -> None:
+def _require_alike(**trees: Parameters) -> None:
     """Require all tensors, or all dictionaries with the same names, of the same shapes."""
-    given = {argument: tree for argument, tree in trees.items() if tree is not None}
-    tensors = {argument: tree for argument, tree in given.items() if not isinstance(tree, dict)}
-    dicts = {argument: tree for argument, tree in given.items() if isinstance(tree, dict)}
+    tensors = {argument: tree for argument, tree in trees.items() if not isinstance(tree, dict)}
+    dicts = {argument: tree for argument, tree in trees.items() if isinstance(tree, dict)}
     if tensors and dicts:
-        found = ", ".join(f"{argument} {type(tree).__name__}" for argument, tree in given.items())
+        found = ", ".join(f"{argument} {type(tree).__name__}" for argument, tree in trees.items())
         raise TypeError(f"give only tensors or only dictionaries of tensors, got {found}")
     names = sorted(next(iter(dicts.values()), {}))
     for argument, tree in dicts.items():
