@@ -8,7 +8,7 @@ rows of features ``(n, d_in)`` to rows ``(n, d_out)``. A weight is stored as PyT
 from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ __all__ = [
     "numerical_rank",
 ]
 
-Layer = tuple[Tensor, Tensor | None]
+Layer: TypeAlias = tuple[Tensor, Tensor | None]
 """The weight ``(d_out, d_in)`` of a layer and its bias ``(d_out,)`` or None."""
 
 

@@ -7,7 +7,7 @@ tensors. They follow the conventions of :mod:`torch.optim`.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ __all__ = [
     "stability_limit",
 ]
 
-Parameters = Tensor | dict[str, Tensor]
+Parameters: TypeAlias = Tensor | dict[str, Tensor]
 """A tensor, or a dictionary of tensors by name."""
 
 

@@ -291,7 +291,7 @@ def test_epsilon_out_of_range():
 @pytest.mark.parametrize("θ", [torch.ones(1), {"a": torch.ones(1)}])
 @pytest.mark.parametrize("method", [momentum, nesterov])
 def test_velocity_of_adam(method, θ):
-    with pytest.raises(TypeError, match="state.* AdamState"):
+    with pytest.raises(TypeError, match=r"state.* AdamState"):
         method(θ, θ, AdamState(1, torch.ones(1), torch.ones(1)), rate=0.1)
 
 
