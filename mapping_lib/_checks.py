@@ -116,9 +116,14 @@ def warn_of_distribution(**tensors: Tensor) -> None:
 
 
 def warn_of_probabilities(**tensors: Tensor) -> None:
-    """Warn the caller's caller of ten or more values all in [0, 1] where logits are due."""
+    """Warn the caller's caller of ten or more values all in [0, 1] where logits are due.
+
+    Equal values give no warning: they are the zeros of a model that hasn't learned anything yet.
+    """
     for name, values in tensors.items():
-        if values.numel() >= 10 and seen(((values >= 0) & (values <= 1)).all()):
+        if values.numel() < 10 or not seen(values.max() > values.min()):
+            continue
+        if seen(((values >= 0) & (values <= 1)).all()):
             _warn(f"{name}: all values lie in [0, 1]", "sigmoid")
 
 

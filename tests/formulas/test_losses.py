@@ -237,6 +237,7 @@ class TestBinaryCrossEntropy:
             torch.linspace(0, 1, 9),
             torch.linspace(0, 1.01, 10),
             torch.linspace(-0.01, 1, 10),
+            torch.zeros(10),  # a model that hasn't learned anything yet
         ],
     )
     def test_logits_are_not_warned_of(self, logits):
