@@ -96,7 +96,7 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     Warns
     -----
     UserWarning
-        Ten or more logits all lie in [0, 1]: they look like probabilities.
+        Ten or more logits, not all equal, lie in [0, 1]: they look like probabilities.
 
     Examples
     --------

@@ -208,9 +208,10 @@ def try_module(module: str, size: int) -> Outcome:
             (folder / "mapping_lib" / f"{module}.py").write_text(mutant.code, encoding="utf-8")
             result, _ = run_tests(folder, module, limit=20 + 5 * seconds)
             outcome.timed_out += result == "timed out"
+            print(f"{module} {position}/{len(sample)} line {mutant.line}: {result}", flush=True)
             if result == "passed":
                 outcome.survivors.append(mutant)
-            print(f"{module} {position}/{len(sample)} line {mutant.line}: {result}", flush=True)
+                print(mutant.diff, flush=True)
     outcome.survivors.sort(key=lambda mutant: (mutant.line, mutant.after))
     return outcome
 
@@ -227,10 +228,10 @@ def report(outcomes: list[Outcome], why: dict[tuple[str, str, str], str]) -> str
         "# Mutation tests of the formulas",
         "",
         "Written by `make mutants`; the explanations come from `mutants_explained.toml`.",
-        f"Each module is changed in up to {SAMPLE} small ways, sampled with seed {SEED} from all that",
-        "Cosmic Ray makes. A change is killed when a doctest or a test of the module fails or runs",
-        f"out of time. At least {LEAST_KILLED:.0%} must be killed in each module, and each survivor",
-        "explained.",
+        f"Each module is changed in up to {SAMPLE} small ways, sampled with seed {SEED} from all",
+        "that Cosmic Ray makes. A change is killed when a doctest or a test of the module fails or",
+        f"runs out of time. At least {LEAST_KILLED:.0%} must be killed in each module, and each",
+        "survivor explained.",
         "",
         "| module | possible | sampled | killed | of these by time-out | survived | killed |",
         "| --- | --: | --: | --: | --: | --: | --: |",

@@ -3,7 +3,6 @@
 import math
 import warnings
 
-import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
@@ -237,6 +236,7 @@ class TestBinaryCrossEntropy:
             torch.linspace(0, 1, 9),
             torch.linspace(0, 1.01, 10),
             torch.linspace(-0.01, 1, 10),
+            torch.zeros(10),  # of a model that hasn't learned anything yet
             torch.zeros(10),  # a model that hasn't learned anything yet
         ],
     )
@@ -435,9 +435,7 @@ class TestKlDivergence:
 
     def test_is_not_symmetric(self):
         p, q = logits_of([0.98, 0.01, 0.01]), logits_of([0.4, 0.3, 0.3])
-        assert kl_divergence(p, q) > 1.2 * kl_divergence(q, p) or kl_divergence(
-            q, p
-        ) > 1.2 * kl_divergence(p, q)
+        assert kl_divergence(q, p) > 2 * kl_divergence(p, q)
 
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_extreme_logits_are_exact_in_each_dtype(self, dtype):
@@ -602,13 +600,3 @@ def test_labels_may_be_mapped_over_too():
     assert_close(vmap(cross_entropy)(logits, target), expected)
     soft = functional.one_hot(target, 3).double()
     assert_close(vmap(cross_entropy)(logits, soft), expected)
-
-
-def test_double_precision_is_not_lost():
-    logits = normal(5, 3)
-    assert np.isclose(
-        entropy(logits).item(),
-        scipy.stats.entropy(logits.softmax(1), axis=1).mean(),
-        rtol=1e-14,
-        atol=0,
-    )

@@ -640,6 +640,7 @@ class TestStability:
             (torch.eye(2).int(), TypeError, "hessian must hold floating"),
             (torch.ones(2), ValueError, "hessian must be a matrix"),
             (torch.ones(2, 3), ValueError, r"hessian must be square, got shape \(2, 3\)"),
+            (torch.ones(3, 2), ValueError, r"hessian must be square, got shape \(3, 2\)"),
             (torch.full((2, 2), torch.nan), ValueError, "hessian contains NaN"),
             (torch.ones(0, 0), ValueError, "hessian is empty"),
             (
