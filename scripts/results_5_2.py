@@ -10,11 +10,12 @@ right halves to test, 96 px, grey), with 1, 5 and 20 labels a class and five see
 training patches, the new layers and the order; the 400 test patches are always the same.
 Learning rates are chosen by `choose` on patches of the left halves alone; no test patch is used.
 
-ants-bees: the notebook of section 5.2 itself, run by papermill with data="real", once a seed.
+ants-bees: the notebook of section 5.2 itself, run by papermill with data="real" and five seeds.
 """
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -83,33 +84,6 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return (logits.argmax(1) == labels).double().mean().item()
 
 
-class Standardise(nn.Module):
-    """Give each image mean 0 and standard deviation 1.
-
-    On patches of the left halves this takes the small network from 0.30 to 0.72 (5 labels a class).
-    The pretrained network gains nothing from it there, and goes without.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Standardise images (n, channels, height, width) one by one."""
-        centred = images - images.mean((1, 2, 3), keepdim=True)
-        return centred / (images.std((1, 2, 3), keepdim=True) + 1e-3)
-
-
-def small_cnn(classes: int) -> nn.Module:
-    """Return a network that 20 to 400 images can train: four convolutions, 100,228 parameters."""
-    layers: list[nn.Module] = [Standardise()]
-    for narrow, wide, side, stride in (
-        (1, 16, 5, 2),
-        (16, 32, 3, 1),
-        (32, 64, 3, 1),
-        (64, 128, 3, 1),
-    ):
-        layers += [nn.Conv2d(narrow, wide, side, stride, side // 2, bias=False)]
-        layers += [nn.BatchNorm2d(wide), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes))
-
-
 class Problem:
     """A training and a test set, with the frozen features of both computed once, when needed."""
 
@@ -142,13 +116,9 @@ def problem_of(labels: int, seed: int) -> Problem:
     return problem
 
 
-def score(problem: Problem, model: nn.Module, *, on: str = "image") -> float:
-    """Test accuracy of a model of images, of one grey channel, or of a head of features."""
-    inputs = {
-        "image": problem.test.images,
-        "grey": problem.test.images[:, :1],
-        "features": problem.test_features,
-    }[on]
+def score(problem: Problem, model: nn.Module, *, on_features: bool = False) -> float:
+    """Test accuracy of a model of images, or of a head of features."""
+    inputs = problem.test_features if on_features else problem.test.images
     return accuracy(model, inputs, problem.test.labels)
 
 
@@ -156,14 +126,14 @@ def score(problem: Problem, model: nn.Module, *, on: str = "image") -> float:
 
 
 def from_scratch_small(problem: Problem, seed: int, rate: float, curve: Curve) -> Outcome:
-    """The small network on the grey channel, 400 steps."""
-    model = small_cnn(problem.classes)
+    """A small network, each image standardised, 400 steps."""
+    model = backbones.small_cnn(problem.classes)
     start = time.process_time()
-    train = (problem.train.images[:, :1], problem.train.labels)
+    train = (problem.train.images, problem.train.labels)
     groups = [{"params": model.parameters(), "lr": rate}]
     descend(model, groups, train, batch=BATCH, steps=5 * STEPS, seed=seed)
     seconds = time.process_time() - start
-    return score(problem, model, on="grey"), seconds
+    return score(problem, model), seconds
 
 
 def train_body(
@@ -220,7 +190,7 @@ def frozen_recipe(problem: Problem, seed: int, rate: float, curve: Curve) -> Out
     start = time.process_time()
     head = train_head(problem, seed)
     seconds = problem.feature_seconds + time.process_time() - start
-    return score(problem, head, on="features"), seconds
+    return score(problem, head, on_features=True), seconds
 
 
 def frozen_converged(problem: Problem, seed: int, rate: float, curve: Curve) -> Outcome:
@@ -238,7 +208,7 @@ def frozen_fixed(problem: Problem, seed: int, rate: float, curve: Curve) -> Outc
     start = time.process_time()
     head = train_head(problem, seed, steps=125)
     seconds = problem.feature_seconds + time.process_time() - start
-    return score(problem, head, on="features"), seconds
+    return score(problem, head, on_features=True), seconds
 
 
 def frozen_free(problem: Problem, seed: int, rate: float, curve: Curve) -> Outcome:
@@ -275,6 +245,26 @@ def smaller_rate(problem: Problem, seed: int, rate: float, curve: Curve) -> Outc
     return reached, first + seconds
 
 
+def sweep(problem: Problem, seed: int) -> Iterator[dict[str, float]]:
+    """Unfreeze after the recipe, 20 steps at several rates of the body: what moves, how far."""
+    some = slice(None, None, 4)
+    images, before = problem.test.images[some], problem.test_features[some]
+    for rate in BODY_RATES:
+        torch.manual_seed(seed)
+        model = backbones.efficientnet_lite0(classes=problem.classes)
+        model.head = train_head(problem, seed)
+        backbones.unfreeze(model)
+        groups = backbones.parameter_groups(model, head_rate=RECIPE["rate"], body_rate=rate)
+        train = (problem.train.images, problem.train.labels)
+        descend(model, groups, train, batch=BATCH, steps=20, seed=seed)
+        moved = backbones.features(model, images, progress=False) - before
+        yield {
+            "body_rate": rate,
+            "features_moved": round((moved.norm() / before.norm()).item(), 4),
+            "accuracy": score(problem, model),
+        }
+
+
 METHODS = {
     "small CNN from scratch": from_scratch_small,
     "frozen, recipe": frozen_recipe,
@@ -291,6 +281,7 @@ RATES = {
     "fine-tuned, one rate": (0.001, 0.003, 0.01, 0.03),
     "fine-tuned, smaller rate for the body": (0.003, 0.01, 0.03, 0.1),
 }
+BODY_RATES = (0.0, 0.0001, 0.001, 0.003, 0.01, 0.03)
 CURVES = ("fine-tuned, smaller rate for the body", "fine-tuned, one rate")
 
 
@@ -322,9 +313,11 @@ def measure_photographs(path: Path) -> None:
         "chosen": [],
         "rows": [],
         "curves": [],
+        "sweep": [],
     }
     if path.is_file():
-        content |= {k: json.loads(path.read_text())[k] for k in ("chosen", "rows", "curves")}
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        content |= {k: stored.get(k, []) for k in ("chosen", "rows", "curves", "sweep")}
     for method, function in METHODS.items():
         chosen = {choice["method"]: choice["rate"] for choice in content["chosen"]}
         if method in RATES and method not in chosen:
@@ -345,6 +338,12 @@ def measure_photographs(path: Path) -> None:
                 content["curves"] += [key | point for point in curve]
                 results.write(path, content)
                 print(key | row, flush=True)
+    for seed in SEEDS:
+        if not any(row["seed"] == seed for row in content["sweep"]):
+            points = list(sweep(problem_of(5, seed), seed))
+            content["sweep"] += [{"labels_per_class": 5, "seed": seed} | p for p in points]
+            results.write(path, content)
+            print(points, flush=True)
 
 
 def measure_ants_bees(path: Path) -> None:
@@ -362,20 +361,22 @@ def measure_ants_bees(path: Path) -> None:
         "conditions": results.conditions(["torch", "timm", "scikit-learn", "numpy", "pillow"]),
         "rows": [],
     }
-    for seed in SEEDS:
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "out.ipynb"
-            papermill.execute_notebook(
-                str(notebook), str(out), {"data": "real", "seed": seed},
-                cwd=str(notebook.parent), progress_bar=False,
-            )  # fmt: skip
-            cells = nbformat.read(out, 4).cells
-        (measured,) = [c for c in cells if "measured" in c.metadata.get("tags", [])]
-        text = "".join(o.text for o in measured.outputs if o.output_type == "stream")
-        for row in json.loads(text):
-            content["rows"].append({"method": row.pop("method"), "seed": seed} | row)
-            print(content["rows"][-1], flush=True)
+    os.environ["MAPPING_DATA"] = str(Path(os.environ["MAPPING_DATA"]).absolute())
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.ipynb"
+        papermill.execute_notebook(
+            str(notebook),
+            str(out),
+            {"data": "real", "seed": SEEDS[0], "seeds": len(SEEDS)},
+            cwd=str(notebook.parent),
+            progress_bar=False,
+        )
+        cells = nbformat.read(out, 4).cells
+    (measured,) = [cell for cell in cells if "measured" in cell.metadata.get("tags", [])]
+    text = "".join(o.text for o in measured.outputs if o.output_type == "stream")
+    content["rows"] = json.loads(text)
     results.write(path, content)
+    print(text)
 
 
 def main(arguments: list[str]) -> None:

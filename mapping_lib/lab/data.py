@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
+from mapping_lib.lab.names import suggest
 from mapping_lib.lab.registry import CorruptKnowledge, check_tier, find, locate
 
 Pixels = npt.NDArray[np.float32]
@@ -33,7 +34,7 @@ class Images:
     classes
         Name of each class.
     domain, split
-        Where the images are from, and what they are for ("train", "test", "all").
+        The entry that the images are from, and what they are for ("train", "test", "all").
     """
 
     images: Tensor
@@ -86,6 +87,21 @@ def transfer_problem(tier: str, *, seed: int, labels_per_class: int = 1) -> tupl
     return photographs(labels_per_class, seed=seed, size=96)
 
 
+def photograph(name: str, *, size: int = 224) -> Images:
+    """Return one of the twenty pictures whole: in colour if it has any, its middle square.
+
+    >>> photograph("china").images.shape
+    torch.Size([1, 3, 224, 224])
+    """
+    _at_least_one(size=size)
+    entry = find("photographs")
+    names = {_class_name(file.path): file.path for file in entry.files}
+    if name not in names:
+        raise ValueError(f"there is no photograph {name!r}" + suggest(name, names))
+    picture = _square(locate(entry, names[name]).read_bytes(), size)
+    return Images(picture[None], torch.tensor([0]), (name,), "photographs", "all")
+
+
 def photographs(
     labels_per_class: int, *, seed: int, size: int = 96, test_per_class: int = 20
 ) -> tuple[Images, Images]:
@@ -116,10 +132,7 @@ def photographs(
     _at_least_one(labels_per_class=labels_per_class, size=size, test_per_class=test_per_class)
     entry = find("photographs")
     pictures = [Image.open(locate(entry, file.path)).convert("L") for file in entry.files]
-    classes = tuple(
-        PurePosixPath(file.path).stem.removesuffix("_motion").removesuffix("_left")
-        for file in entry.files
-    )
+    classes = tuple(_class_name(file.path) for file in entry.files)
 
     def patches(count: int, half: int, stream: int) -> Images:
         cut = [
@@ -133,6 +146,13 @@ def photographs(
         return Images(images, labels, classes, "photographs", ("train", "test")[half])
 
     return patches(labels_per_class, 0, seed + 1), patches(test_per_class, 1, 0)
+
+
+def _class_name(path: str) -> str:
+    """Return what a picture is called here: its file's name, or plainer words."""
+    stem = PurePosixPath(path).stem
+    plainer = {"chelsea": "cat", "hubble_deep_field": "stars", "ihc": "tissue", "page": "print"}
+    return plainer.get(stem, stem.removesuffix("_motion").removesuffix("_left"))
 
 
 def _patch(picture: Image.Image, half: int, size: int, generator: np.random.Generator) -> Pixels:
@@ -165,7 +185,7 @@ def rendered_digits(n: int, *, seed: int, size: int = 16) -> Images:
     Examples
     --------
     >>> rendered_digits(20, seed=0)
-    Images(rendered digits, all: 20 of 1×16×16, 10 classes)
+    Images(rendered-digits, all: 20 of 1×16×16, 10 classes)
     """
     _at_least_one(n=n, size=size)
     entry = find("rendered-digits")
@@ -173,7 +193,7 @@ def rendered_digits(n: int, *, seed: int, size: int = 16) -> Images:
     generator = np.random.default_rng([seed, 1])
     images = np.stack([_digit(str(k % 10), fonts, size, generator) for k in range(n)])
     labels = torch.arange(n) % 10
-    return Images(torch.from_numpy(images)[:, None], labels, DIGITS, "rendered digits", "all")
+    return Images(torch.from_numpy(images)[:, None], labels, DIGITS, "rendered-digits", "all")
 
 
 def _digit(digit: str, fonts: list[str], size: int, generator: np.random.Generator) -> Pixels:
@@ -200,14 +220,14 @@ def handwritten_digits(*, size: int = 16) -> Images:
     """Return scikit-learn's 1,797 handwritten digits, enlarged from 8×8, white on black.
 
     >>> handwritten_digits()
-    Images(handwritten digits, all: 1797 of 1×16×16, 10 classes)
+    Images(handwritten-digits, all: 1797 of 1×16×16, 10 classes)
     """
     _at_least_one(size=size)
     table = np.loadtxt(locate("handwritten-digits"), delimiter=",", dtype=np.float32)
     pixels = torch.from_numpy(table[:, :-1].reshape(-1, 1, 8, 8) / 16)
     images = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
     labels = torch.from_numpy(table[:, -1]).long()
-    return Images(images.clamp(0, 1), labels, DIGITS, "handwritten digits", "all")
+    return Images(images.clamp(0, 1), labels, DIGITS, "handwritten-digits", "all")
 
 
 def hymenoptera(*, size: int = 224) -> tuple[Images, Images]:

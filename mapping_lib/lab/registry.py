@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pooch
+import requests
 import torch
 
 from mapping_lib.lab.catalogue import ENTRIES, TIERS, Entry, File, Tier
@@ -49,7 +50,7 @@ class CacheNotWritable(PermissionError):  # noqa: N818
     """The folder that a download should go to can't be written to."""
 
 
-_verified: set[tuple[Path, int, int]] = set()  # path, size and time of change of checked files
+_verified: set[tuple[Path, int, int, str]] = set()  # path, size, time of change, SHA-256
 
 
 def check_tier(tier: str) -> Tier:
@@ -69,7 +70,7 @@ def find(name: str, *, variant: str | None = None) -> Entry:
 
     Raises
     ------
-    KeyError
+    ValueError
         An unknown name or variant; the message suggests the nearest known one.
 
     Examples
@@ -79,14 +80,16 @@ def find(name: str, *, variant: str | None = None) -> Entry:
     """
     named = [entry for entry in ENTRIES if entry.name == name]
     if not named:
-        raise KeyError(f"unknown entry {name!r}" + suggest(name, {entry.name for entry in ENTRIES}))
+        raise ValueError(
+            f"unknown entry {name!r}" + suggest(name, {entry.name for entry in ENTRIES})
+        )
     if variant is None:
         return named[0]
     for entry in named:
         if entry.variant == variant:
             return entry
     known = [entry.variant for entry in named]
-    raise KeyError(f"{name!r} has no variant {variant!r}" + suggest(variant, known))
+    raise ValueError(f"{name!r} has no variant {variant!r}" + suggest(variant, known))
 
 
 def cache_folder() -> Path:
@@ -142,14 +145,14 @@ def _file(entry: Entry, path: str | None) -> File:
         if file.path == path:
             return file
     known = [file.path for file in entry.files]
-    raise KeyError(f"{entry.name!r} has no file {path!r}" + suggest(path, known))
+    raise ValueError(f"{entry.name!r} has no file {path!r}" + suggest(path, known))
 
 
 def _folders(file: File) -> list[Path]:
     """List the folders in which a file may be, in order."""
     if file.place == "data":
         given = os.environ.get("MAPPING_DATA")
-        return ([Path(given).expanduser()] if given else []) + [cache_folder()]
+        return ([Path(given).expanduser().absolute()] if given else []) + [cache_folder()]
     if file.place in ("cache", "torch"):
         return [_download_folder(file)]
     spec = importlib.util.find_spec(file.place)
@@ -180,7 +183,7 @@ def _missing(entry: Entry, file: File, folders: list[Path], download: bool) -> s
 def _verify(entry: Entry, file: File, path: Path) -> Path:
     """Return the path if size and hash are right."""
     status = path.stat()
-    key = (path, status.st_size, status.st_mtime_ns)
+    key = (path, status.st_size, status.st_mtime_ns, file.sha256)
     if key in _verified:
         return path
     remedy = f"Remove it and get the right one: {entry.obtain}."
@@ -224,11 +227,16 @@ def _fetch(entry: Entry, file: File, folder: Path) -> Path:
             f"{entry.url} sent something else than {file.path} of {entry.name!r} (its SHA-256 "
             f"isn't {file.sha256}). Nothing was kept. Try again, or: {entry.obtain}."
         ) from error
-    except OSError as error:  # requests' errors are OSErrors
+    except requests.RequestException as error:
         raise DownloadFailed(
             f"{file.path} of {entry.name!r} could not be downloaded from {entry.url} "
             f"({error.__class__.__name__}: no network, or the server refused or broke off). "
             f"Nothing was kept. How to get it: put the file at {target}.\n"
             f"Instead: {entry.fallback}."
+        ) from error
+    except OSError as error:
+        raise CacheNotWritable(
+            f"can't write {file.path} into {target.parent} ({error}). Nothing was kept. "
+            "Make room, or set MAPPING_CACHE (for torch's weights TORCH_HOME) to another folder."
         ) from error
     return _verify(entry, file, target)

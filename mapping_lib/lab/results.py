@@ -45,12 +45,15 @@ def write(path: Path, content: dict[str, Any]) -> None:
         else:
             lines.append(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8"
-    ) as stream:
-        stream.write("{\n" + ",\n".join(lines) + "\n}\n")
-    os.chmod(stream.name, 0o644)
-    os.replace(stream.name, path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write("{\n" + ",\n".join(lines) + "\n}\n")
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def conditions(packages: Iterable[str]) -> dict[str, Any]:

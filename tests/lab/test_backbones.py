@@ -12,9 +12,10 @@ from mapping_lib.lab.backbones import (
     parameter_groups,
     replace_head,
     resnet18,
+    small_cnn,
     unfreeze,
 )
-from mapping_lib.lab.data import _square
+from mapping_lib.lab.data import photograph
 from mapping_lib.lab.registry import CorruptKnowledge, MissingKnowledge, find, locate
 
 
@@ -47,10 +48,8 @@ def statistics(model):
 
 @pytest.mark.parametrize(("name", "label"), [("china", "palace"), ("flower", "daisy")])
 def test_imagenet_knowledge(pretrained, name, label):
-    content = locate("photographs", f"datasets/images/{name}.jpg").read_bytes()
-    picture = _square(content, 224)[None]
     with torch.no_grad():
-        predicted = int(pretrained(picture).argmax())
+        predicted = int(pretrained(photograph(name).images).argmax())
     assert predicted == {"palace": 698, "daisy": 985}[label]
     categories = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
     assert categories[predicted] == label
@@ -269,6 +268,18 @@ def test_bad_images(model, wrong, words):
 def test_bad_batch_size(model, images):
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         features(model, images, batch_size=0)
+
+
+# the baseline
+
+
+def test_small_cnn(images):
+    model = small_cnn(20)
+    assert sum(p.numel() for p in model.parameters()) == 101_028
+    assert model(images).shape == (6, 20)
+    brighter = images * 0.5 + 0.2  # contrast and brightness are taken out
+    with torch.no_grad():
+        assert torch.allclose(model(images), model(brighter), atol=0.02)
 
 
 def test_the_entries_of_the_weights():

@@ -97,7 +97,7 @@ class Hostile:
         return (open, (str(self.path), "w"))
 
 
-@pytest.mark.parametrize("writer", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))])
+@pytest.mark.parametrize("writer", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o, 2))])
 def test_code_in_a_file_is_refused_not_run(tmp_path, writer):
     path, harm = tmp_path / "model.pt", tmp_path / "harm"
     writer({"weight": Hostile(harm)}, path)

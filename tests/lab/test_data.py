@@ -13,6 +13,7 @@ from mapping_lib.lab.data import (
     Images,
     handwritten_digits,
     hymenoptera,
+    photograph,
     photographs,
     rendered_digits,
     transfer_problem,
@@ -82,6 +83,15 @@ def test_photographs_are_drawn_by_the_seed():
     more, _ = photographs(5, seed=0, size=24, test_per_class=1)
     first = [int((more.labels == k).nonzero()[i]) for k in range(20) for i in range(2)]
     assert torch.equal(more.images[first], train.images)
+
+
+def test_one_photograph():
+    china = photograph("china", size=64)
+    assert china.images.shape == (1, 3, 64, 64)
+    assert china.classes == ("china",)
+    assert not torch.equal(china.images[:, 0], china.images[:, 2])
+    with pytest.raises(ValueError, match="no photograph 'cofee'; did you mean 'coffee'"):
+        photograph("cofee")
 
 
 @pytest.mark.parametrize("half", [0, 1])

@@ -122,13 +122,17 @@ def test_find_by_name_and_variant():
 
 
 def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(KeyError, match="unknown entry 'hymenopetra'; did you mean 'hymenoptera'"):
+    with pytest.raises(ValueError, match="unknown entry 'hymenopetra'; did you mean 'hymenoptera'"):
         find("hymenopetra")
-    with pytest.raises(KeyError, match="unknown entry 'mnist'; known names: 'efficientnet-lite0'"):
+    with pytest.raises(
+        ValueError, match="unknown entry 'mnist'; known names: 'efficientnet-lite0'"
+    ):
         find("mnist")
-    with pytest.raises(KeyError, match=r"'resnet18' has no variant 'torchvision'; "):
+    with pytest.raises(ValueError, match=r"'resnet18' has no variant 'torchvision'; "):
         find("resnet18", variant="torchvision")
-    with pytest.raises(KeyError, match=r"has no file 'data/cofee.png'; did you mean 'data/coffee"):
+    with pytest.raises(
+        ValueError, match=r"has no file 'data/cofee.png'; did you mean 'data/coffee"
+    ):
         locate("photographs", "data/cofee.png")
     with pytest.raises(ValueError, match="'photographs' has 20 files: say which"):
         locate("photographs")
@@ -208,6 +212,15 @@ def test_a_file_is_hashed_once_and_again_when_it_changes(cache, monkeypatch):
     os.utime(path, ns=(0, 0))
     with pytest.raises(CorruptKnowledge):
         locate(entry())
+
+
+def test_two_variants_of_one_path_are_checked_each(cache):
+    path = cache / "folder" / "file.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    assert locate(entry()) == path
+    with pytest.raises(CorruptKnowledge):
+        locate(entry(sha256="0" * 64))
 
 
 def test_a_wrong_file_in_torchs_cache_is_not_trusted(tmp_path, monkeypatch):
@@ -318,6 +331,17 @@ def test_an_interrupt_leaves_nothing(cache, server, monkeypatch):
 
     monkeypatch.setattr(registry.pooch.HTTPDownloader, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
+        locate(entry(url=address(server, "/whole")), download=True)
+    assert files_in(cache) == []
+
+
+def test_a_full_disk_is_no_network_error(cache, server, monkeypatch):
+    def full(self, url, output_file, pooch):
+        Path(output_file).write_bytes(CONTENT[:1000])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(registry.pooch.HTTPDownloader, "__call__", full)
+    with pytest.raises(CacheNotWritable, match=r"No space left on device.*Make room"):
         locate(entry(url=address(server, "/whole")), download=True)
     assert files_in(cache) == []
 
