@@ -236,7 +236,6 @@ class TestBinaryCrossEntropy:
             torch.linspace(0, 1, 9),
             torch.linspace(0, 1.01, 10),
             torch.linspace(-0.01, 1, 10),
-            torch.zeros(10),  # of a model that hasn't learned anything yet
             torch.zeros(10),  # a model that hasn't learned anything yet
         ],
     )

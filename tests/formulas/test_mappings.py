@@ -255,6 +255,11 @@ class TestMultilayer:
         assert_close(multilayer(x, [(weight, None)]), linear(x, weight))
         assert_close(multilayer(x, ((weight, None),)), linear(x, weight))
 
+    def test_wide_layers(self):
+        layers = network((3, 400, 500, 2))
+        expected = as_torch_module(layers, "relu")(x := normal(4, 3)).detach()
+        assert_close(multilayer(x, layers), expected)
+
     @given(SEEDS, st.floats(0, 10))
     def test_relu_without_biases_is_positively_homogeneous(self, seed, scale):
         x, layers = normal(4, 3, seed=seed), [(weight, None) for weight, _ in network()]

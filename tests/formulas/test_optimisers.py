@@ -570,6 +570,11 @@ class TestStability:
         for rate, factor in [(0, 1), (0.1, 0.8), (0.2, 0.6), (0.25, 1.0), (0.5, 3.0)]:
             assert_close(convergence_rate(H, rate=rate), torch.tensor(float(factor)))
 
+    def test_of_many_parameters(self):
+        H = torch.diag(torch.linspace(1, 8, 300))
+        assert_close(stability_limit(H), torch.tensor(0.25))
+        assert_close(convergence_rate(H, rate=0.125), torch.tensor(0.875))
+
     def test_of_a_flat_loss(self):
         assert stability_limit(torch.zeros(2, 2)) == torch.inf
         assert convergence_rate(torch.zeros(2, 2), rate=0.1) == 1
