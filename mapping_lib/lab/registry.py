@@ -8,14 +8,19 @@ import hashlib
 import importlib.util
 import os
 import sys
+import warnings
 from pathlib import Path
 
-import pooch
 import requests
 import torch
+from tqdm import TqdmWarning
 
 from mapping_lib.lab.catalogue import ENTRIES, TIERS, Entry, File, Tier
 from mapping_lib.lab.names import suggest
+
+with warnings.catch_warnings():  # in a notebook, pooch's imports complain of missing ipywidgets
+    warnings.simplefilter("ignore", TqdmWarning)
+    import pooch
 
 __all__ = [
     "ENTRIES",
