@@ -5,20 +5,16 @@ Images go in as they come from :mod:`mapping_lib.lab.data`, in [0, 1]; the netwo
 itself, so that nobody can forget to.
 """
 
-import warnings
 from typing import Any, Self
 
+import timm
 import torch
 import torchvision
 from torch import Tensor, nn
-from tqdm import TqdmWarning, tqdm
+from tqdm import tqdm
 
 from mapping_lib.lab.registry import CorruptKnowledge, check_tier, locate
 from mapping_lib.lab.training import _progress
-
-with warnings.catch_warnings():  # in a notebook, timm's imports complain that ipywidgets is lacking
-    warnings.simplefilter("ignore", TqdmWarning)
-    import timm
 
 
 class Backbone(nn.Module):
