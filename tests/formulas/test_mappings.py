@@ -516,6 +516,9 @@ class TestConditionNumber:
         assert condition_number(matrix) == pytest.approx(80.0)
         assert condition_number(matrix) == pytest.approx(np.linalg.cond(matrix.numpy()))
 
+    def test_of_one_column_is_one(self):
+        assert condition_number(torch.tensor([[3.0], [4.0]])) == 1
+
     def test_is_infinite_for_a_singular_matrix(self):
         assert condition_number(torch.diag(torch.tensor([2.0, 0.0]))) == torch.inf
         assert condition_number(torch.zeros(2, 3)) == torch.inf
@@ -576,6 +579,21 @@ def test_works_under_vmap_and_jacrev(function):
     assert_close(vmap(function)(batch), torch.stack([function(x) for x in batch]))
     by_loop = [torch.autograd.functional.jacobian(function, x) for x in batch]
     assert_close(vmap(jacrev(function))(batch), torch.stack(by_loop), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: nonlinear(x, x, None, "tanh"),
+        lambda x: multilayer(x, [(x, None)], "tanh"),
+        lambda x: multilayer_jacobian(x, [(x, None)], "tanh"),
+        lambda x: lipschitz_bound([(x, None)], "tanh"),
+        lambda x: numerical_rank(x, 0.1),
+    ],
+)
+def test_hyper_parameters_have_to_be_named(call):
+    with pytest.raises(TypeError, match=r"takes .* positional argument"):
+        call(torch.eye(3))
 
 
 def test_numerical_rank_under_vmap():

@@ -283,6 +283,21 @@ def test_decay_out_of_range(method, name, value):
         method(torch.ones(1), torch.ones(1), rate=0.1, **{name: value})
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(lambda θ, method=method: method(θ, θ, None, 0.1) for method in METHODS),
+        lambda θ: exponential_decay(0.1, 0.5),
+        lambda θ: cosine(0.1, 5),
+        lambda θ: descend(torch.sum, θ, 3, 0.1),
+        lambda θ: convergence_rate(torch.eye(2), 0.1),
+    ],
+)
+def test_hyper_parameters_have_to_be_named(call):
+    with pytest.raises(TypeError, match=r"takes .* positional argument"):
+        call(torch.ones(2))
+
+
 def test_epsilon_out_of_range():
     with pytest.raises(ValueError, match=r"epsilon must lie in \[0, inf\)"):
         adam(torch.ones(1), torch.ones(1), rate=0.1, epsilon=-1e-8)
