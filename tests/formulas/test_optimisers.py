@@ -42,9 +42,9 @@ TORCH = {
     "nesterov, default": (nesterov, {}, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
     "adam": (
         adam,
-        {"beta1": 0.6, "beta2": 0.8, "epsilon": 0.01},
+        {"beta1": 0.4, "beta2": 0.3, "epsilon": 0.01},
         torch.optim.Adam,
-        {"betas": (0.6, 0.8), "eps": 0.01},
+        {"betas": (0.4, 0.3), "eps": 0.01},
     ),
     "adam, default": (adam, {}, torch.optim.Adam, {}),
 }
