@@ -27,7 +27,8 @@ class Backbone(nn.Module):
     head
         Features to logits, a linear layer.
     statistics_fixed
-        Whether batch norm in the body keeps its stored statistics even in train mode.
+        Whether batch norm in the body keeps its stored statistics even in train mode. None until
+        :func:`freeze` or :func:`unfreeze` is told.
     """
 
     head: nn.Linear
@@ -47,7 +48,7 @@ class Backbone(nn.Module):
         self.name = name
         self.body = body
         self.head = head
-        self.statistics_fixed = False
+        self.statistics_fixed: bool | None = None
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
@@ -194,7 +195,7 @@ def replace_head(model: Backbone, classes: int) -> Backbone:
     """Put a new, random linear head for ``classes`` classes on a model, and return the model."""
     if classes < 1:
         raise ValueError(f"classes must be at least 1, got {classes}")
-    model.head = nn.Linear(model.width, classes)
+    model.head = nn.Linear(model.width, classes).to(model.head.weight)
     return model
 
 
@@ -250,6 +251,8 @@ def features(
 
     The model is left in the mode it was in.
 
+    Computed where the model is, returned where `images` are.
+
     Parameters
     ----------
     model
@@ -273,6 +276,8 @@ def features(
         with torch.no_grad():
             batches = torch.split(images, batch_size)
             bar = tqdm(batches, desc="features", leave=False, disable=not _progress(progress))
-            return torch.cat([model.features(batch) for batch in bar])
+            place = model.mean.device
+            found = torch.cat([model.features(batch.to(place)) for batch in bar])
+            return found.to(images.device)
     finally:
         model.train(was_training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -106,6 +107,8 @@ def fit(
     frozen_batch_norm
         Whether batch norm with frozen weights stays in eval mode, so that its running statistics
         stay frozen as well. False is PyTorch's own behaviour, which lets a frozen network drift.
+        A backbone that :func:`~mapping_lib.lab.backbones.freeze` or `unfreeze` was called on keeps
+        to what they were told.
     seed
         For shuffling and dropout.
     progress
@@ -144,7 +147,10 @@ def fit(
     if isinstance(inputs, Tensor):
         _check_pair(model, loss, inputs, targets, batch_size)
     elif targets is not None:
-        raise ValueError("inputs are batches, which hold the targets; pass no targets")
+        raise ValueError(
+            f"inputs ({type(inputs).__name__}) are no tensor but batches, which hold the targets: "
+            "convert them with torch.as_tensor, or pass no targets"
+        )
     if validation is not None:
         _check_pair(model, loss, *validation, batch_size)
         accuracy(predict(model, validation[0][:1]), validation[1][:1])  # not after an epoch
@@ -165,7 +171,7 @@ def fit(
             for batch, wanted in _batches(inputs, targets, batch_size, generator):
                 if schedule is not None:
                     for group in optimiser.param_groups:
-                        group["lr"] = schedule(step)
+                        group["lr"] = _rate(schedule(step), f" in step {step + 1}")
                 optimiser.zero_grad()
                 value = loss(model(batch.to(place)), wanted.to(place))
                 number = _finite(value, epoch, step, optimiser)
@@ -195,8 +201,10 @@ def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 256) -> Tenso
     Raises
     ------
     ValueError
-        There are no inputs.
+        There are no inputs, or no batch can be made.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     if len(inputs) == 0:
         raise ValueError("there are no inputs to predict from")
     parameter = next(model.parameters(), inputs)
@@ -237,7 +245,8 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
         raise ValueError("logits contain NaN: has training diverged?")
     _check_labels(labels, 2 if logits.dim() == 1 else logits.shape[1])
     predicted = logits.argmax(dim=1) if logits.dim() == 2 else (logits > 0).long()
-    return (predicted == labels.to(logits.device)).double().mean().item()
+    # Counted, not averaged in float64, which MPS has not.
+    return int((predicted == labels.to(logits.device)).sum()) / len(labels)
 
 
 def _optimiser(
@@ -258,10 +267,18 @@ def _optimiser(
         return optimiser, None
     assert rate is not None
     first = rate(0) if callable(rate) else rate
-    if not first >= 0 or (first == 0 and not callable(rate)):
-        raise ValueError(f"the rate must be positive, not {first}")
-    sgd = torch.optim.SGD(trainable, lr=first, momentum=momentum)
+    if first == 0 and not callable(rate):
+        raise ValueError("the rate must be positive, not 0")
+    if not 0 <= momentum < math.inf:
+        raise ValueError(f"momentum must be a number from 0, not {momentum}")
+    sgd = torch.optim.SGD(trainable, lr=_rate(first), momentum=momentum)
     return sgd, rate if callable(rate) else None
+
+
+def _rate(rate: float, where: str = "") -> float:
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"the rate must be positive, not {rate}{where}")
+    return rate
 
 
 def _batches(
@@ -281,7 +298,8 @@ def _batches(
 
 def _train_mode(model: nn.Module, frozen_batch_norm: bool) -> None:
     model.train()
-    for module in model.modules() if frozen_batch_norm else ():
+    told = getattr(model, "statistics_fixed", None) is not None  # a backbone sees to it itself
+    for module in model.modules() if frozen_batch_norm and not told else ():
         if isinstance(module, _BatchNorm):
             own = list(module.parameters())
             if own and not any(parameter.requires_grad for parameter in own):
@@ -349,6 +367,11 @@ def _check_pair(
     """Check data before training, on the output for the first batch."""
     if targets is None:
         raise ValueError("inputs is a tensor, so targets are due as well")
+    for name, values in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(values, Tensor):
+            raise ValueError(
+                f"{name} must be a tensor, not {type(values).__name__}: use torch.as_tensor"
+            )
     if len(inputs) == 0:
         raise ValueError("there are no examples: inputs has no rows")
     if len(inputs) != len(targets):

@@ -161,6 +161,13 @@ def test_replace_head(model):
         replace_head(model, 0)
 
 
+@pytest.mark.parametrize("place", [torch.float64, "meta"])
+def test_a_new_head_is_where_the_old_one_was(model, place):
+    old = model.to(place).head.weight
+    new = replace_head(model, 7).head.weight
+    assert (new.dtype, new.device) == (old.dtype, old.device)
+
+
 def test_freeze_leaves_the_head(model):
     freeze(model)
     assert [n for n, p in model.named_parameters() if p.requires_grad] == [
@@ -242,6 +249,14 @@ def test_features_are_what_the_head_gets(model, images):
 
 def test_features_do_not_depend_on_the_batch(model, images):
     assert torch.allclose(features(model, images), features(model, images, batch_size=1), atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_features_on_a_gpu(model, images):
+    expected = features(model, images)
+    found = features(model.to("cuda"), images)
+    assert found.device == images.device
+    assert torch.allclose(found, expected, atol=1e-3)
 
 
 def test_features_show_a_bar_when_asked(model, images, capfd):

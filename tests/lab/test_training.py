@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
+from mapping_lib.lab.backbones import freeze, small_cnn
 from mapping_lib.lab.training import (
     History,
     accuracy,
@@ -203,6 +204,33 @@ def test_frozen_batch_norm(frozen_batch_norm):
     assert not torch.equal(model[4].weight, before["4.weight"])
 
 
+@pytest.mark.parametrize("frozen_batch_norm", [True, False])
+@pytest.mark.parametrize("statistics_fixed", [True, False])
+def test_a_backbone_keeps_to_what_freeze_was_told(statistics_fixed, frozen_batch_norm):
+    model = freeze(small_cnn(2), statistics_fixed=statistics_fixed)
+    before = copied(model)
+    images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    fit(
+        model,
+        cross_entropy,
+        images,
+        torch.arange(8) % 2,
+        epochs=1,
+        rate=0.1,
+        frozen_batch_norm=frozen_batch_norm,
+    )
+    moved = not torch.equal(model.body[2].running_mean, before["body.2.running_mean"])
+    assert moved is not statistics_fixed
+
+
+def test_a_backbone_that_was_told_nothing_is_frozen_as_others_are():
+    model = small_cnn(2)
+    model.body.requires_grad_(False)
+    before = copied(model)
+    fit(model, cross_entropy, torch.ones(8, 3, 32, 32), torch.arange(8) % 2, epochs=1, rate=0.1)
+    assert torch.equal(model.body[2].running_mean, before["body.2.running_mean"])
+
+
 @pytest.mark.parametrize("affine", [True, False])
 def test_batch_norm_that_is_not_frozen_is_trained(affine):
     model = network()
@@ -261,6 +289,13 @@ X, Y = two_clouds(6)
         ({"rate": None}, "give either rate or optimiser"),
         ({"rate": 0.0}, "rate must be positive, not 0"),
         ({"rate": float("nan")}, "rate must be positive, not nan"),
+        ({"rate": float("inf")}, "rate must be positive, not inf"),
+        ({"rate": lambda step: -0.1}, "rate must be positive, not -0.1"),
+        ({"momentum": -1}, "momentum must be a number from 0, not -1"),
+        ({"momentum": float("nan")}, "momentum must be a number from 0, not nan"),
+        ({"inputs": X.numpy()}, r"inputs \(ndarray\) are no tensor .* torch.as_tensor"),
+        ({"targets": Y.tolist()}, "targets must be a tensor, not list: use torch.as_tensor"),
+        ({"validation": (X.numpy(), Y)}, "inputs must be a tensor, not ndarray"),
         ({"inputs": X[:0], "targets": Y[:0]}, "no examples"),
         ({"targets": Y[:5]}, "6 inputs but 5 targets"),
         ({"targets": None}, "targets are due"),
@@ -288,6 +323,14 @@ def test_bad_arguments(arguments, words):
         fit(model, **given)
     for parameter, tensor in model.named_parameters():
         assert torch.equal(tensor, before[parameter])
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -0.1])
+def test_a_schedule_that_goes_wrong_stops_before_its_step(rate):
+    model = network()
+    with pytest.raises(ValueError, match=f"rate must be positive, not {rate} in step 2"):
+        fit(model, cross_entropy, X, Y, epochs=2, rate=lambda step: rate if step else 0.1)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
 def test_rate_and_optimiser_together():
@@ -338,6 +381,11 @@ def test_progress_setting_is_checked(monkeypatch):
 
 
 # Predictions -------------------------------------------------------------------------------------
+
+
+def test_predict_refuses_an_impossible_batch():
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        predict(network(), X, batch_size=0)
 
 
 def test_predict_is_the_model_in_eval_mode():
