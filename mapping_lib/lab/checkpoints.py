@@ -3,7 +3,6 @@
 import os
 import pickle
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,6 +43,7 @@ def save(state: Mapping[str, Tensor], path: str | Path) -> Path:
             torch.save(dict(state), stream)
             stream.flush()
             os.fsync(stream.fileno())
+        os.chmod(name, 0o644)  # a temporary file is its owner's alone
         os.replace(name, path)
     except BaseException:  # Ctrl-C as well: no half file stays behind
         Path(name).unlink(missing_ok=True)
@@ -72,7 +72,9 @@ def read(path: str | Path) -> dict[str, Tensor]:
             "loading Python objects can run any code. Ask for a file made by "
             "torch.save(model.state_dict(), …)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise
+    except Exception as error:  # the unpickler meets damage with any kind of error
         raise CheckpointError(
             f"{path} is torn or damaged ({type(error).__name__}): copy or save it again"
         ) from error

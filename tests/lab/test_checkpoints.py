@@ -1,5 +1,8 @@
+import contextlib
 import os
 import pickle
+import random
+import warnings
 
 import pytest
 import torch
@@ -158,3 +161,33 @@ def test_many_names_are_counted(tmp_path):
     with pytest.raises(CheckpointError, match=r"it lacks 0.weight, .* and 5 more"):
         load(path, other())
     assert checkpoints.SHOWN == 4
+
+
+def test_no_damage_gives_a_raw_error(model, tmp_path):
+    path = save(model.state_dict(), tmp_path / "model.pt")
+    whole, chance = pickle.dumps({"a": [1]}, 2), random.Random(0)
+    for content in (path.read_bytes(), whole):
+        for _ in range(150):
+            damaged = bytearray(content)
+            for _ in range(3):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+            path.write_bytes(damaged)
+            with contextlib.suppress(CheckpointError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read(path)
+
+
+def test_an_error_of_the_disk_is_no_damage(model, tmp_path, monkeypatch):
+    path = save(model.state_dict(), tmp_path / "model.pt")
+
+    def refuse(*arguments, **options):
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(PermissionError, match="not yours"):
+        read(path)
+
+
+def test_others_may_read_what_is_saved(model, tmp_path):
+    path = save(model.state_dict(), tmp_path / "model.pt")
+    assert path.stat().st_mode & 0o777 == 0o644
