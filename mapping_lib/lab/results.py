@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mapping_lib.lab.names import suggest
+
 Row = dict[str, Any]
 
 
@@ -31,19 +33,34 @@ def load(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder().glob("*.json"))) or "none"
         raise FileNotFoundError(f"no results {name!r} in {folder()}; there are: {known}")
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): check it out again, or run its recipe"
+        ) from error
     return content
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a results file whole or not at all: one line a row, so that changes can be read."""
+    """Write a results file whole or not at all: one line a row, so that changes can be read.
+
+    Raises
+    ------
+    ValueError
+        A number is NaN or infinite, which JSON has not.
+    """
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
     lines = []
     for key, value in content.items():
         if isinstance(value, list) and value:
-            rows = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in value)
+            rows = ",\n".join("    " + text(row) for row in value)
             lines.append(f"  {json.dumps(key)}: [\n{rows}\n  ]")
         else:
-            lines.append(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
+            lines.append(f"  {json.dumps(key)}: {text(value)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -73,8 +90,12 @@ def mean_and_sd(rows: Sequence[Row], value: str, **where: Any) -> tuple[float, f
     >>> mean_and_sd(rows, "accuracy", method="a")
     (0.5, 0.7071067811865476)
     """
+    known = {name for row in rows for name in row}
+    for name in (value, *where):
+        if rows and name not in known:
+            raise KeyError(f"no row has {name!r}{suggest(name, known)}")
     values = [
-        row[value] for row in rows if all(row[key] == wanted for key, wanted in where.items())
+        row[value] for row in rows if all(row.get(key) == wanted for key, wanted in where.items())
     ]
     if not values:
         raise KeyError(f"no row has {where}")

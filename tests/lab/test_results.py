@@ -70,3 +70,25 @@ def test_conditions_name_versions_and_machine():
     found = results.conditions(["torch"])
     assert re.match(r"\d+\.\d+", found["versions"]["torch"])
     assert "one thread" in found["machine"]
+
+
+def test_a_damaged_file_is_named(folder):
+    (folder / "table.json").write_text('{"rows": [')
+    with pytest.raises(ValueError, match=r"table\.json is damaged .* run its recipe"):
+        results.load("table")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_json_cannot_hold_is_refused(folder, value):
+    for content in ({"a": value}, {"rows": [{"a": value}]}):
+        with pytest.raises(ValueError, match="JSON"):
+            results.write(folder / "table.json", content)
+    assert not list(folder.iterdir())
+
+
+def test_misspelt_columns_are_answered_with_the_nearest():
+    rows = [{"method": "a", "accuracy": 1.0}, {"method": "b"}]
+    with pytest.raises(KeyError, match="no row has 'methd'; did you mean 'method'"):
+        results.mean_and_sd(rows, "accuracy", methd="a")
+    with pytest.raises(KeyError, match="no row has 'acuracy'; did you mean 'accuracy'"):
+        results.mean_and_sd(rows, "acuracy", method="a")
