@@ -173,7 +173,7 @@ ENTRIES: tuple[Entry, ...] = (
         files=_files("skimage", _SKIMAGE) + _files("sklearn", _SKLEARN),
         publishable=True,
         offline=True,
-        obtain="pip install scikit-image scikit-learn",
+        obtain="pip install scikit-image==0.26.0 scikit-learn==1.9.1",
         fallback="nothing: the packages are required",
     ),
     Entry(
@@ -188,7 +188,7 @@ ENTRIES: tuple[Entry, ...] = (
         files=_files("matplotlib", _FONTS),
         publishable=True,
         offline=True,
-        obtain="pip install matplotlib",
+        obtain="pip install matplotlib==3.11.2",
         fallback="nothing: the package is required",
     ),
     Entry(
@@ -207,7 +207,7 @@ ENTRIES: tuple[Entry, ...] = (
         ),
         publishable=True,
         offline=True,
-        obtain="pip install scikit-learn",
+        obtain="pip install scikit-learn==1.9.1",
         fallback="nothing: the package is required",
     ),
     Entry(

@@ -130,6 +130,7 @@ def photographs(
 3×32×32, 20 classes))
     """
     _at_least_one(labels_per_class=labels_per_class, size=size, test_per_class=test_per_class)
+    _check_seed(seed)
     entry = find("photographs")
     pictures = [Image.open(locate(entry, file.path)).convert("L") for file in entry.files]
     classes = tuple(_class_name(file.path) for file in entry.files)
@@ -188,6 +189,7 @@ def rendered_digits(n: int, *, seed: int, size: int = 16) -> Images:
     Images(rendered-digits, all: 20 of 1×16×16, 10 classes)
     """
     _at_least_one(n=n, size=size)
+    _check_seed(seed)
     entry = find("rendered-digits")
     fonts = [str(locate(entry, file.path)) for file in entry.files]
     generator = np.random.default_rng([seed, 1])
@@ -282,8 +284,14 @@ def _clipped(pixels: npt.NDArray[np.floating]) -> Pixels:
     return np.asarray(np.clip(pixels, 0, 1), np.float32)
 
 
+def _check_seed(seed: int) -> None:
+    """Refuse what NumPy can't take, and -1, which would draw training patches as test ones are."""
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed must be a whole number from 0, got {seed!r}")
+
+
 def _at_least_one(**counts: int) -> None:
     """Refuse counts and sizes below one."""
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
+        if not isinstance(count, int | np.integer) or count < 1:
+            raise ValueError(f"{name} must be at least 1 and whole, got {count!r}")

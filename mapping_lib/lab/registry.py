@@ -191,7 +191,10 @@ def _verify(entry: Entry, file: File, path: Path) -> Path:
     key = (path, status.st_size, status.st_mtime_ns, file.sha256)
     if key in _verified:
         return path
-    remedy = f"Remove it and get the right one: {entry.obtain}."
+    if file.place in ("data", "cache", "torch"):
+        remedy = f"Remove it and get the right one: {entry.obtain}."
+    else:  # pip does nothing where it finds the package installed
+        remedy = f"Get the right one: {entry.obtain} --force-reinstall --no-deps."
     if status.st_size != file.size:
         raise CorruptKnowledge(
             f"{path} has {status.st_size:,} bytes, not the {file.size:,} of {entry.name!r} "

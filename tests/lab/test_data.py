@@ -112,7 +112,7 @@ def test_patches_stay_in_their_half(half):
 @pytest.mark.parametrize("wrong", ["labels_per_class", "size", "test_per_class"])
 def test_counts_below_one(wrong):
     settings = {"labels_per_class": 1, "size": 8, "test_per_class": 1} | {wrong: 0}
-    with pytest.raises(ValueError, match=f"{wrong} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{wrong} must be at least 1 and whole, got 0"):
         photographs(seed=0, **settings)
 
 
@@ -149,10 +149,23 @@ def test_handwritten_digits():
 
 
 def test_digits_below_one():
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n must be at least 1 and whole, got 0"):
         rendered_digits(0, seed=0)
-    with pytest.raises(ValueError, match="size must be at least 1, got -8"):
+    with pytest.raises(ValueError, match="size must be at least 1 and whole, got -8"):
         handwritten_digits(size=-8)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None])
+@pytest.mark.parametrize("draw", [photographs, rendered_digits])
+def test_bad_seeds(draw, seed):
+    with pytest.raises(ValueError, match=r"seed must be a whole number from 0, got"):
+        draw(1, seed=seed, size=8)
+
+
+@pytest.mark.parametrize("n", [1.5, "3"])
+def test_counts_that_are_not_whole(n):
+    with pytest.raises(ValueError, match="n must be at least 1 and whole, got"):
+        rendered_digits(n, seed=0)
 
 
 # ants and bees, from archives made here

@@ -192,6 +192,7 @@ def test_compare_tensor(value, words):
     ("value", "words"),
     [
         ("two", "is a str where numbers are due"),
+        (6 + 2j, "is complex where real numbers are due"),
         ({"a": 1}, "is a dict where numbers are due"),
         ([1, 2], "has the shape (2,) where () is due"),
         (-6, "wrong sign"),

@@ -3,6 +3,7 @@ import http.server
 import os
 import threading
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,26 @@ def test_wrong_size_and_wrong_hash(cache):
     path.write_bytes(CONTENT[:-1] + b"x")
     with pytest.raises(CorruptKnowledge, match=f"not the {SHA256} of 'thing' .*Remove it and get"):
         locate(entry())
+
+
+def test_a_file_of_another_version_of_a_package(tmp_path, monkeypatch):
+    (tmp_path / "some_package").mkdir()
+    (tmp_path / "some_package" / "__init__.py").touch()
+    (tmp_path / "some_package" / "file.bin").write_bytes(b"newer")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CorruptKnowledge) as caught:
+        locate(entry("some_package", path="file.bin"))
+    assert "ask nobody --force-reinstall --no-deps." in str(caught.value)
+    assert "Remove" not in str(caught.value)  # pip would not put it back
+
+
+@pytest.mark.parametrize("e", [e for e in ENTRIES if e.tier == "bundled"], ids=lambda e: e.name)
+def test_what_is_bundled_names_the_version_that_has_its_hash(e):
+    command, action, *packages = e.obtain.split()
+    assert (command, action) == ("pip", "install")
+    for package in packages:
+        name, pin = package.split("==")
+        assert version(name) == pin  # the files are those of this version: see the test above
 
 
 def test_a_file_is_hashed_once_and_again_when_it_changes(cache, monkeypatch):

@@ -66,6 +66,8 @@ def compare(
     assert due is not None, "the expected value must be numbers"
     if got is None:
         return f"{what} is {_a(value)} where numbers are due"
+    if got.is_complex() and not due.is_complex():
+        return f"{what} is complex where real numbers are due"
     if isinstance(expected, Tensor) and got.is_floating_point() != due.is_floating_point():
         wanted = "real numbers" if due.is_floating_point() else "whole numbers"
         return f"{what} has dtype {got.dtype} where {wanted} ({due.dtype}) are due"
