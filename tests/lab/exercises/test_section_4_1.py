@@ -43,6 +43,7 @@ CASES = {
             "upside down": [math.sqrt(45), math.sqrt(5), 1 / 3],
             "|det W| = 15": [7, 2, 3.5],
             "three numbers": 3.0,
+            "wrong in": [6.8, 2.2059, 3.0],
         },
     ),
     "4.1-b": Case(
@@ -93,6 +94,11 @@ CASES = {
             "source is not centred": lambda s, t, r: share(s, centred(t), r),
             "squares": lambda s, t, r: share(centred(s), centred(t), r).sqrt(),
             "lost": lambda s, t, r: 1 - share(centred(s), centred(t), r),
+            "its columns": lambda s, t, r: (
+                (centred(t) @ right_vectors(centred(s))[:, :r]).square().sum()
+                / centred(t).square().sum()
+            ),
+            "percent": lambda s, t, r: 100 * share(centred(s), centred(t), r),
         },
     ),
 }
