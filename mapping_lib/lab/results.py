@@ -100,3 +100,38 @@ def mean_and_sd(rows: Sequence[Row], value: str, **where: Any) -> tuple[float, f
     if not values:
         raise KeyError(f"no row has {where}")
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def comparison(rows: Sequence[Row], methods: Iterable[str], *, by: str) -> str:
+    """Return a table in plain text: mean ± standard deviation of the accuracy of each method.
+
+    Parameters
+    ----------
+    rows
+        With "method", "accuracy" and the column `by`.
+    methods
+        The methods to compare, one line each.
+    by
+        Whose values become the columns.
+
+    Examples
+    --------
+    >>> rows = [{"method": "a", "n": n, "accuracy": n / 10} for n in (1, 1, 5)]
+    >>> print(comparison(rows, ["a"], by="n"))
+    n             1            5
+    a   0.10 ± 0.00  0.50 ± 0.00
+    """
+    methods = list(methods)
+    columns = sorted({row[by] for row in rows})
+    wide = max(len(name) for name in [by, *methods]) + 3
+    lines = [by.ljust(wide) + "  ".join(f"{column:>11}" for column in columns)]
+    for method in methods:
+        cells = []
+        for column in columns:
+            if any(row["method"] == method and row[by] == column for row in rows):
+                mean, sd = mean_and_sd(rows, "accuracy", method=method, **{by: column})
+                cells.append(f"{mean:.2f} ± {sd:.2f}")
+            else:
+                cells.append("–")
+        lines.append(method.ljust(wide) + "  ".join(f"{cell:>11}" for cell in cells))
+    return "\n".join(lines)

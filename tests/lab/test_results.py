@@ -66,6 +66,16 @@ def test_mean_and_sd_of_matching_rows():
         results.mean_and_sd(rows, "v", m="c")
 
 
+def test_comparison_leaves_a_dash_where_nothing_was_measured():
+    rows = [{"method": "long name", "n": 20, "accuracy": 1.0}]
+    rows += [{"method": "b", "n": 1, "accuracy": 0.25}, {"method": "b", "n": 1, "accuracy": 0.75}]
+    assert results.comparison(rows, ["b", "long name"], by="n").splitlines() == [
+        "n                     1           20",
+        "b           0.50 ± 0.35            –",
+        "long name             –  1.00 ± 0.00",
+    ]
+
+
 def test_conditions_name_versions_and_machine():
     found = results.conditions(["torch"])
     assert re.match(r"\d+\.\d+", found["versions"]["torch"])
