@@ -169,6 +169,19 @@ def set_install_cell(notebook: NotebookNode, url: str) -> None:
     notebook.cells.insert(1, cell)
 
 
+def merge_streams(cell: NotebookNode) -> None:
+    """Join what a cell printed in pieces, which a slow kernel sends one by one."""
+    merged: list[NotebookNode] = []
+    for output in cell.get("outputs", []):
+        last = merged[-1] if merged else None
+        if last and output.output_type == "stream" and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            merged.append(output)
+    if cell.cell_type == "code":
+        cell.outputs = merged
+
+
 def _kernel_cpu_seconds(client: NotebookClient) -> float:
     process = psutil.Process(client.km.provisioner.pid)
     times = process.cpu_times()
@@ -193,6 +206,7 @@ def execute(path: Path) -> float:
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):
             client.execute_cell(cell, index)
+            merge_streams(cell)
         seconds = _kernel_cpu_seconds(client)
     notebook.metadata = nbformat.from_dict(
         KERNEL

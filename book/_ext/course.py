@@ -54,7 +54,9 @@ class Generated(SphinxDirective):
         self.env.note_reread()  # what the lines come from changes while the page does not
         container = nodes.container()
         source = f"<{self.name}>"
-        nested_parse_with_titles(self.state, StringList(self.lines(), source=source), container)
+        nested_parse_with_titles(
+            self.state, StringList(self.lines(), source=source), container
+        )
         return container.children
 
 
@@ -79,7 +81,9 @@ class CourseMap(Generated):
             mark = "" if is_written(entry) else " [to be written]{.unwritten}"
             title = f"{entry['number']} {entry['en']}"
             zh = f'[{entry["zh"]}]{{.zh lang="zh"}}'
-            rows.append(f"{'  ' * depth}- {{ref}}`{title} <{entry['label']}>` {zh}{mark}")
+            rows.append(
+                f"{'  ' * depth}- {{ref}}`{title} <{entry['label']}>` {zh}{mark}"
+            )
             pages = [s for s in entry.get("sections", []) if "file" in s]
             rows += self._list(pages, depth + 1)
         return rows
@@ -90,7 +94,10 @@ class NotebookStatus(Generated):
 
     def lines(self) -> list[str]:
         """Return two tables: the notebooks' times and the versions they were run with."""
-        rows = ["| notebook | code cells | CPU seconds | executed |", "|---|---:|---:|---|"]
+        rows = [
+            "| notebook | code cells | CPU seconds | executed |",
+            "|---|---:|---:|---|",
+        ]
         versions: dict[str, set[str]] = {}
         for entry in entries(read_outline()):
             path = BOOK / f"{entry.get('file')}.ipynb"
@@ -103,11 +110,16 @@ class NotebookStatus(Generated):
             if run is None:  # a draft; the checks on the notebooks refuse it
                 rows.append(f"| {title} | {cells} | | not yet: `make notebooks` |")
                 continue
-            rows.append(f"| {title} | {cells} | {run['cpu_seconds']:.0f} | {run['executed']} |")
+            rows.append(
+                f"| {title} | {cells} | {run['cpu_seconds']:.0f} | {run['executed']} |"
+            )
             for name, version in run["versions"].items():
                 versions.setdefault(name, set()).add(version)
         rows += ["", "| made with | version |", "|---|---|"]
-        rows += [f"| {name} | {', '.join(sorted(vs))} |" for name, vs in sorted(versions.items())]
+        rows += [
+            f"| {name} | {', '.join(sorted(vs))} |"
+            for name, vs in sorted(versions.items())
+        ]
         return rows
 
 
@@ -121,7 +133,11 @@ class DataRegistry(Generated):
             size = f"{entry.size / 1e6:.1f} MB" + f" in {len(entry.files)} files" * (
                 len(entry.files) > 1
             )
-            shown = "may be shown" if entry.publishable else "numbers only, no content is shown"
+            shown = (
+                "may be shown"
+                if entry.publishable
+                else "numbers only, no content is shown"
+            )
             rows += [
                 f"`{entry.name}` ({entry.variant})",
                 f": **{entry.title}** {{cite:p}}`{entry.citation}`",
@@ -142,7 +158,11 @@ def add_repository_buttons(app: Sphinx, config: Config) -> None:
     options = config.html_theme_options
     if not options.get("repository_url"):
         return
-    for button in ("use_repository_button", "use_edit_page_button", "use_issues_button"):
+    for button in (
+        "use_repository_button",
+        "use_edit_page_button",
+        "use_issues_button",
+    ):
         options[button] = True
     options["launch_buttons"] = {
         "notebook_interface": "jupyterlab",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import course
+import nbformat
 import notebooks
 import papermill as pm
 import pytest
@@ -205,3 +206,13 @@ def test_kernels_run_without_a_network():
     code = "import socket; socket.getaddrinfo('example.org', 80)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "the tests run without a network" in result.stderr
+
+
+def test_printed_pieces_are_joined():
+    one, two, three = (
+        nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n", "c\n")
+    )
+    value = nbformat.v4.new_output("display_data", data={"text/plain": "v"})
+    cell = nbformat.v4.new_code_cell("", outputs=[one, two, value, three])
+    notebooks.merge_streams(cell)
+    assert [output.get("text") for output in cell.outputs] == ["a\nb\n", None, "c\n"]
