@@ -1,7 +1,8 @@
-"""What the book's pages draw from its own files: the map of the outline and the status page.
+"""What the book's pages draw from its own files: map of the outline, status, data.
 
-Nothing that a build can read is written by hand: which pages are written, how long each notebook
-took and with which versions is taken from the outline and from the notebooks' metadata.
+Nothing that a build can read is written by hand: which pages are written, how long each
+notebook took and with which versions, which data there are is taken from the outline, from
+the notebooks' metadata and from the catalogue.
 """
 
 import json
@@ -51,7 +52,7 @@ class Generated(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Parse the lines where the directive stands."""
-        self.env.note_reread()  # what the lines come from changes while the page does not
+        self.env.note_reread()  # the lines' origin changes while the page does not
         container = nodes.container()
         source = f"<{self.name}>"
         nested_parse_with_titles(
@@ -93,7 +94,7 @@ class NotebookStatus(Generated):
     """``{notebook-status}``: CPU seconds and versions of every stored run."""
 
     def lines(self) -> list[str]:
-        """Return two tables: the notebooks' times and the versions they were run with."""
+        """Return two tables: the notebooks' times and their versions."""
         rows = [
             "| notebook | code cells | CPU seconds | executed |",
             "|---|---:|---:|---|",
@@ -124,7 +125,7 @@ class NotebookStatus(Generated):
 
 
 class DataRegistry(Generated):
-    """``{data-registry}``: a definition of every entry of the catalogue of data and weights."""
+    """``{data-registry}``: every entry of the catalogue of data and weights."""
 
     def lines(self) -> list[str]:
         """Return a section an entry, tier by tier."""
@@ -154,7 +155,7 @@ class DataRegistry(Generated):
 
 
 def add_repository_buttons(app: Sphinx, config: Config) -> None:
-    """Switch on every button that needs the repository's address, if the address is set."""
+    """Switch on the buttons that need the repository's address, if it is set."""
     options = config.html_theme_options
     if not options.get("repository_url"):
         return
