@@ -42,7 +42,12 @@ def draw_surface(axis: Axes, loss: Loss, x: Limits, y: Limits, *, lowest: float 
 
 
 def draw_ways(
-    axis: Axes, ways: Mapping[str, Trajectory], minimum: Tensor, *, arrows: int = 12
+    axis: Axes,
+    ways: Mapping[str, Trajectory],
+    minimum: Tensor,
+    *,
+    steps: int | None = None,
+    marked: int = 12,
 ) -> None:
     """Draw the trajectories of optimisers over a surface, from one start to one minimum.
 
@@ -54,13 +59,15 @@ def draw_ways(
         Trajectories of two parameters by the name of their method, at most four.
     minimum
         Where the loss is least, (2,).
-    arrows
+    steps
+        How many steps to draw; None for all.
+    marked
         How many of the first points are marked.
     """
     for (name, way), (colour, marker) in zip(ways.items(), _WAYS, strict=False):
-        points = _stack(way).detach().numpy()
+        points = _stack(way)[: None if steps is None else steps + 1].detach().numpy()
         axis.plot(*points.T, color=COLOURS[colour], linewidth=1.3, label=name)
-        axis.plot(*points[1 : arrows + 1].T, marker, color=COLOURS[colour], markersize=3)
+        axis.plot(*points[1 : marked + 1].T, marker, color=COLOURS[colour], markersize=3)
         axis.plot(*points[0], "o", color=COLOURS["black"], markersize=5, zorder=4)
     axis.plot(*minimum, "*", color=COLOURS["black"], markersize=11, zorder=5)
 
