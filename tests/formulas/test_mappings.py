@@ -181,7 +181,7 @@ class TestActivations:
         [
             ("rleu", "unknown activation 'rleu'; did you mean 'relu'?"),
             ("Sigmoid", "unknown activation 'Sigmoid'; did you mean 'sigmoid'?"),
-            ("xyz", "unknown activation 'xyz'; known are 'relu', 'sigmoid', 'tanh'"),
+            ("xyz", "unknown activation 'xyz'; known names: 'relu', 'sigmoid', 'tanh'"),
         ],
     )
     def test_unknown_name(self, function, name, words):

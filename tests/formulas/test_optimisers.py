@@ -145,6 +145,7 @@ class TestSteps:
             θ, state = method(θ, gradients, state, rate=0.1)
             alone = {n: method(t, gradients[n], s, rate=0.1) for n, (t, s) in alone.items()}
         assert_close(θ, {name: tensor for name, (tensor, _) in alone.items()}, atol=0, rtol=0)
+        assert list(θ) == ["weight", "bias"]  # in the order given
 
     @pytest.mark.parametrize("method", METHODS)
     def test_rate_zero_stays(self, method):
