@@ -6,8 +6,6 @@ not inside :func:`torch.func.vmap`, where a tensor stands for many, nor inside
 """
 
 import warnings
-from collections.abc import Iterable
-from difflib import get_close_matches
 from math import inf
 
 import torch
@@ -125,17 +123,6 @@ def warn_of_probabilities(**tensors: Tensor) -> None:
             continue
         if seen(((values >= 0) & (values <= 1)).all()):
             _warn(f"{name}: all values lie in [0, 1]", "sigmoid")
-
-
-def suggest(unknown: object, known: Iterable[str]) -> str:
-    """End the message about an unknown name with the nearest known one, or with all of them.
-
-    >>> suggest("rleu", ["relu", "tanh"])
-    "did you mean 'relu'?"
-    """
-    names = sorted(known)
-    near = get_close_matches(str(unknown).lower(), names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(map(repr, names))}"
 
 
 def shape(tensor: Tensor) -> tuple[int, ...]:

@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from mapping_lib._checks import require_float, require_matrix, require_number, shape, suggest
+from mapping_lib._checks import require_float, require_matrix, require_number, shape
+from mapping_lib._names import suggest
 
 __all__ = [
     "Layer",
@@ -516,7 +517,7 @@ def _singular_values(matrix: Tensor) -> Tensor:
 
 def _find(name: str) -> _Activation:
     if name not in _ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; {suggest(name, _ACTIVATIONS)}")
+        raise ValueError(f"unknown activation {name!r}{suggest(name, _ACTIVATIONS)}")
     return _ACTIVATIONS[name]
 
 

@@ -13,8 +13,8 @@ import torchvision
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mapping_lib.lab.machine import shows_progress
 from mapping_lib.lab.registry import CorruptKnowledge, check_tier, locate
-from mapping_lib.lab.training import _progress
 
 
 class Backbone(nn.Module):
@@ -275,7 +275,7 @@ def features(
     try:
         with torch.no_grad():
             batches = torch.split(images, batch_size)
-            bar = tqdm(batches, desc="features", leave=False, disable=not _progress(progress))
+            bar = tqdm(batches, desc="features", leave=False, disable=not shows_progress(progress))
             place = model.mean.device
             found = torch.cat([model.features(batch.to(place)) for batch in bar])
             return found.to(images.device)

@@ -1,13 +1,13 @@
 """Save what a model has learned, and load it again: tensors under names, nothing else."""
 
-import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from mapping_lib.lab.files import whole
 
 SHOWN = 4  # names listed in a message
 
@@ -37,17 +37,8 @@ def save(state: Mapping[str, Tensor], path: str | Path) -> Path:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to save {path.name} in")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            torch.save(dict(state), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)  # a temporary file is its owner's alone
-        os.replace(name, path)
-    except BaseException:  # Ctrl-C as well: no half file stays behind
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole(path) as draft:
+        torch.save(dict(state), draft)
     return path
 
 

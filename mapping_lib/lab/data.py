@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
-from mapping_lib.lab.names import suggest
+from mapping_lib._names import suggest
 from mapping_lib.lab.registry import CorruptKnowledge, check_tier, find, locate
 
 Pixels = npt.NDArray[np.float32]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from types import TracebackType
 
 import numpy as np
 import torch
+from IPython.core.getipython import get_ipython
+from threadpoolctl import threadpool_limits
 
-from mapping_lib.lab.names import suggest
+from mapping_lib._names import suggest
 
 
 def seed_everything(seed: int) -> None:
@@ -19,8 +23,10 @@ def seed_everything(seed: int) -> None:
     ValueError
         The seed is not a whole number from 0 to 2³² − 1.
     """
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+    whole = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**32:
         raise ValueError(f"a seed is a whole number from 0 to 2**32 - 1, not {seed!r}")
+    seed = int(seed)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (libraries that still draw from the global state)
     torch.manual_seed(seed)
@@ -64,8 +70,34 @@ def device(name: str | torch.device = "auto") -> torch.device:
     return torch.device(name)
 
 
+def shows_progress(wanted: bool | None = None) -> bool:
+    """Decide whether long work shows a progress bar.
+
+    Parameters
+    ----------
+    wanted
+        True or False as the caller says; None: as the environment variable MAPPING_PROGRESS says
+        (0 or 1), and without it in a terminal and in a notebook that somebody is looking at.
+
+    Raises
+    ------
+    ValueError
+        MAPPING_PROGRESS is neither 0 nor 1.
+    """
+    if wanted is not None:
+        return wanted
+    setting = os.environ.get("MAPPING_PROGRESS", "")
+    if setting not in ("", "0", "1"):
+        raise ValueError(f"MAPPING_PROGRESS must be 0 or 1, not {setting!r}")
+    return setting == "1" if setting else sys.stderr.isatty() or _in_notebook()
+
+
+def _in_notebook() -> bool:
+    return hasattr(get_ipython(), "kernel")
+
+
 class single_thread:  # noqa: N801  (it reads like a function, as torch.no_grad does)
-    """Let PyTorch compute with one thread: from now on, or inside a ``with`` block.
+    """Let PyTorch, NumPy and scikit-learn compute with one thread, or inside a ``with`` block.
 
     Threads that wait for each other make small models slow: on a busy machine with two cores, two
     threads can take ten times as long as one.
@@ -82,6 +114,7 @@ class single_thread:  # noqa: N801  (it reads like a function, as torch.no_grad 
 
     def __init__(self) -> None:
         self._before = torch.get_num_threads()
+        self._libraries = threadpool_limits(1)
         torch.set_num_threads(1)
 
     def __enter__(self) -> None:
@@ -93,4 +126,5 @@ class single_thread:  # noqa: N801  (it reads like a function, as torch.no_grad 
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._libraries.restore_original_limits()
         torch.set_num_threads(self._before)

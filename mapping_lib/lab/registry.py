@@ -7,20 +7,15 @@
 import hashlib
 import importlib.util
 import os
-import sys
-import warnings
 from pathlib import Path
 
+import pooch
 import requests
 import torch
-from tqdm import TqdmWarning
 
+from mapping_lib._names import suggest
 from mapping_lib.lab.catalogue import ENTRIES, TIERS, Entry, File, Tier
-from mapping_lib.lab.names import suggest
-
-with warnings.catch_warnings():  # in a notebook, pooch's imports complain of missing ipywidgets
-    warnings.simplefilter("ignore", TqdmWarning)
-    import pooch
+from mapping_lib.lab.machine import shows_progress
 
 __all__ = [
     "ENTRIES",
@@ -221,7 +216,7 @@ def _fetch(entry: Entry, file: File, folder: Path) -> Path:
             f"can't write {file.path} into {target.parent} ({error.__class__.__name__}). "
             "Set MAPPING_CACHE (for torch's weights TORCH_HOME) to a folder that you may write to."
         ) from error
-    downloader = pooch.HTTPDownloader(timeout=30, progressbar=sys.stderr.isatty())
+    downloader = pooch.HTTPDownloader(timeout=30, progressbar=shows_progress())
     try:
         pooch.retrieve(
             entry.url,

@@ -1,17 +1,16 @@
 """Measured tables in ``book/results``: written by recipes in ``scripts``, read by the notebooks."""
 
 import json
-import os
 import platform
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mapping_lib.lab.names import suggest
+from mapping_lib._names import suggest
+from mapping_lib.lab.files import whole
 
 Row = dict[str, Any]
 
@@ -62,15 +61,8 @@ def write(path: Path, content: dict[str, Any]) -> None:
         else:
             lines.append(f"  {json.dumps(key)}: {text(value)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write("{\n" + ",\n".join(lines) + "\n}\n")
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole(path) as draft:
+        draft.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def conditions(packages: Iterable[str]) -> dict[str, Any]:

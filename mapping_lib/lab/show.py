@@ -38,9 +38,9 @@ def show_source(*functions: Callable[..., Any]) -> Source:
 
     Examples
     --------
-    >>> from mapping_lib.lab.names import suggest
+    >>> from mapping_lib._names import suggest
     >>> print(str(show_source(suggest)).splitlines()[0])
-    # mapping_lib.lab.names
+    # mapping_lib._names
     """
     if not functions:
         raise ValueError("show_source needs at least one function")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from mapping_lib.lab import machine
-from mapping_lib.lab.machine import device, seed_everything, single_thread
+from mapping_lib.lab.machine import device, seed_everything, shows_progress, single_thread
 
 __all__ = [
     "Batches",
@@ -161,7 +159,7 @@ def fit(
     with (
         torch.random.fork_rng(devices=range(torch.cuda.device_count() if on_gpu else 0)),
         _modes_kept(model),
-        tqdm(total=epochs, unit="epoch", leave=False, disable=not _progress(progress)) as bar,
+        tqdm(total=epochs, unit="epoch", leave=False, disable=not shows_progress(progress)) as bar,
     ):
         (torch if on_gpu else torch.default_generator).manual_seed(seed)
         for epoch in range(epochs):
@@ -346,15 +344,6 @@ def _finite(value: Tensor, epoch: int, step: int, optimiser: torch.optim.Optimiz
             f"(now {optimiser.param_groups[0]['lr']:g}), and look for extreme values in the inputs"
         )
     return number
-
-
-def _progress(wanted: bool | None) -> bool:
-    if wanted is not None:
-        return wanted
-    setting = os.environ.get("MAPPING_PROGRESS", "")
-    if setting not in ("", "0", "1"):
-        raise ValueError(f"MAPPING_PROGRESS must be 0 or 1, not {setting!r}")
-    return setting == "1" if setting else sys.stderr.isatty()
 
 
 def _check_pair(

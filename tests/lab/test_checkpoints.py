@@ -1,8 +1,8 @@
 import contextlib
-import os
 import pickle
 import random
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -52,10 +52,10 @@ def test_an_interrupted_save_keeps_the_old_file(model, tmp_path, monkeypatch, fa
 
     def interrupted(first, second, *rest):
         if failing == "save":
-            second.write(b"half a ")
+            second.write_bytes(b"half a ")
         raise error
 
-    monkeypatch.setattr(torch if failing == "save" else os, failing, interrupted)
+    monkeypatch.setattr(torch if failing == "save" else Path, failing, interrupted)
     with pytest.raises(error):
         save(other().state_dict(), path)
     assert path.read_bytes() == before

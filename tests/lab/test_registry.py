@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mapping_lib._names import suggest
 from mapping_lib.lab import registry
-from mapping_lib.lab.names import suggest
 from mapping_lib.lab.registry import (
     ENTRIES,
     CacheNotWritable,

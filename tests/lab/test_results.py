@@ -1,6 +1,6 @@
 import json
-import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_an_interrupted_write_keeps_the_old_file(folder, monkeypatch, error):
     def interrupted(*arguments):
         raise error
 
-    monkeypatch.setattr(os, "replace", interrupted)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(error):
         results.write(path, {"rows": []})
     assert json.loads(path.read_text(encoding="utf-8")) == CONTENT

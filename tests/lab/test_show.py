@@ -2,7 +2,7 @@ import functools
 
 import pytest
 
-from mapping_lib.lab.names import suggest
+from mapping_lib._names import suggest
 from mapping_lib.lab.show import show_source
 
 
@@ -73,9 +73,9 @@ def test_class_and_method():
 def test_several_functions_name_each_module_once():
     text = repr(show_source(doubled, empty, suggest))
     assert text.count(f"# {HERE}\n") == 1
-    assert text.count("# mapping_lib.lab.names\n") == 1
+    assert text.count("# mapping_lib._names\n") == 1
     assert text.count("\n\n\ndef ") == 1
-    assert "\n\n\n# mapping_lib.lab.names\ndef suggest(" in text
+    assert "\n\n\n# mapping_lib._names\ndef suggest(" in text
 
 
 def test_what_is_shown_still_runs():

@@ -1,6 +1,7 @@
 import os
 import random
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from mapping_lib.lab.backbones import freeze, small_cnn
+from mapping_lib.lab.machine import shows_progress
 from mapping_lib.lab.training import (
     History,
     accuracy,
@@ -372,6 +374,15 @@ def test_progress_bar(monkeypatch, capsys, setting, argument, shown):
         monkeypatch.setenv("MAPPING_PROGRESS", setting)
     fit(network(), cross_entropy, X, Y, epochs=1, rate=0.1, progress=argument)
     assert ("epoch" in capsys.readouterr().err) is shown
+
+
+def test_progress_bar_is_shown_in_a_notebook(monkeypatch):
+    monkeypatch.delenv("MAPPING_PROGRESS", raising=False)
+    assert not shows_progress()
+    monkeypatch.setattr(
+        "mapping_lib.lab.machine.get_ipython", lambda: SimpleNamespace(kernel=object())
+    )
+    assert shows_progress()
 
 
 def test_progress_setting_is_checked(monkeypatch):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mapping_lib.lab.names import suggest
+from mapping_lib._names import suggest
 
 Check = Callable[[Any], str | None]
 
