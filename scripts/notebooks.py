@@ -5,9 +5,9 @@
     python scripts/notebooks.py PATH …           execute these
     python scripts/notebooks.py --check          only name the stale ones; exit 1 if there are any
 
-A notebook is stale when its stamp no longer matches its code cells or the code of the
-``mapping_lib`` modules that it imports, directly or through others; docstrings and comments do not
-count. A notebook that fails keeps its old file.
+A notebook is stale when its stamp no longer matches its code cells, the code of the ``mapping_lib``
+modules that it imports, directly or through others (docstrings and lines of comment aside), or the
+results files that it names. A notebook that fails keeps its old file.
 """
 
 import argparse
@@ -26,14 +26,16 @@ import nbformat
 import psutil
 import yaml
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+
+from mapping_lib.lab.files import whole
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 CELL_TIMEOUT = 300  # seconds of wall-clock time; machines are noisy
 RECORDED = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "matplotlib")
 INSTALL_TAG = "install"
+QUIET = {"OMP_NUM_THREADS": "1", "MAPPING_PROGRESS": "0", "PYTHONHASHSEED": "0"}
 KERNEL = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python"},
@@ -129,40 +131,62 @@ def section_of(path: Path) -> str:
     return "_".join(numbers)
 
 
+def used_results(notebook: NotebookNode) -> list[Path]:
+    """Return the files of ``book/results`` whose names stand in the notebook's code."""
+    strings = {
+        node.value
+        for cell in code_cells(notebook)
+        for node in ast.walk(ast.parse(python_source(cell)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return [f for f in sorted((BOOK / "results").glob("*.json")) if f.stem in strings]
+
+
 def stamp(notebook: NotebookNode, section: str = "") -> str:
-    """Return the hash of the code cells and of the library code they use."""
+    """Return the hash of the code cells and of the library code and results they use."""
     digest = hashlib.sha256()
     for cell in code_cells(notebook):
         digest.update(b"\0cell\0" + cell.source.encode())
     for name, file in used_modules(notebook, section).items():
         code = code_without_docstrings(file.read_text(encoding="utf-8"))
         digest.update(f"\0module\0{name}\0{code}".encode())
+    for file in used_results(notebook):
+        digest.update(f"\0results\0{file.stem}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def is_stale(path: Path) -> bool:
-    """Return whether the notebook has to be executed again."""
-    notebook = read(path)
-    stored = notebook.metadata.get("mapping_lib", {}).get("stamp")
-    return bool(stored != stamp(notebook, section_of(path)))
+    """Return whether the notebook has to be executed again, or can't even be read."""
+    try:
+        notebook = read(path)
+        stored = notebook.metadata.get("mapping_lib", {}).get("stamp")
+        return bool(stored != stamp(notebook, section_of(path)))
+    except (SyntaxError, ValueError):  # executing it will say what is wrong
+        return True
 
 
-def repository_url() -> str:
-    """Return the address in ``_config.yml``, or an empty string."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    return str(config["repository"]["url"] or "")
+def repository() -> tuple[str, str]:
+    """Return the address, or an empty string, and the branch in ``_config.yml``."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    return str(config["url"] or ""), str(config["branch"])
 
 
-def set_install_cell(notebook: NotebookNode, url: str) -> None:
-    """Put the cell that installs the library on Colab second, or take it out without an address."""
+def set_install_cell(notebook: NotebookNode, folder: str, url: str, branch: str = "main") -> None:
+    """Put the cell that prepares Colab second, or take it out without an address.
+
+    The whole book is fetched, not the library alone: notebooks read ``book/results``. ``folder``
+    is the notebook's, below the root.
+    """
     notebook.cells = [c for c in notebook.cells if not has_tag(c, INSTALL_TAG)]
     if not url:
         return
     source = (
-        "# On Colab this installs what is lacking there; elsewhere it does nothing.\n"
+        "# On Colab this fetches the book and installs what is lacking; elsewhere, nothing.\n"
         "import importlib.util\n\n"
         'if importlib.util.find_spec("mapping_lib") is None:\n'
-        f'    %pip install -q "mapping_lib[lab] @ git+{url}"'
+        f"    !git clone -q --depth 1 --branch {branch} {url} everything-is-a-mapping\n"
+        f"    %cd -q everything-is-a-mapping/{folder}\n"
+        f'    %pip install -q "{"/".join(".." for _ in folder.split("/"))}[lab]"'
     )
     cell = nbformat.v4.new_code_cell(source, metadata={"tags": [INSTALL_TAG, "hide-cell"]})
     cell["id"] = INSTALL_TAG
@@ -191,7 +215,8 @@ def _kernel_cpu_seconds(client: NotebookClient) -> float:
 def execute(path: Path) -> float:
     """Execute the notebook from the top, store it with its outputs, return its CPU seconds."""
     notebook = read(path)
-    set_install_cell(notebook, repository_url())
+    folder = path.parent.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else "."
+    set_install_cell(notebook, folder, *repository())
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
@@ -226,25 +251,26 @@ def execute(path: Path) -> float:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Store the notebook under its path in one step, so that no half file is ever left."""
-    draft = path.with_suffix(".ipynb.tmp")
-    try:
+    with whole(path) as draft:
         nbformat.write(notebook, draft)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def refresh(paths: Iterable[Path]) -> int:
     """Execute the notebooks one by one; return the number that failed."""
     failed = 0
     for path in paths:
-        print(f"{path.relative_to(ROOT)} … ", end="", flush=True)
+        print(f"{shown(path)} … ", end="", flush=True)
         try:
             print(f"{execute(path):.1f} s of CPU time")
-        except CellExecutionError as error:
+        except Exception as error:  # whatever one notebook does, the others get their turn
             failed += 1
-            print(f"failed, the stored file is unchanged:\n{error}")
+            print(f"failed, the stored file is unchanged:\n{type(error).__name__}: {error}")
     return failed
+
+
+def shown(path: Path) -> Path:
+    """Return the path as it is printed: below the root where it is there."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def main() -> int:
@@ -258,10 +284,10 @@ def main() -> int:
     for path in chosen:
         if not path.is_file():
             parser.error(f"no notebook at {path}")
-    if not (options.all or options.paths):
+    if options.check or not (options.all or options.paths):
         chosen = [p for p in chosen if is_stale(p)]
     if options.check:
-        print("\n".join(f"stale: {p.relative_to(ROOT)}" for p in chosen) or "all stamps are fresh")
+        print("\n".join(f"stale: {shown(p)}" for p in chosen) or "all stamps are fresh")
         return int(bool(chosen))
     if not chosen:
         print("nothing to do: all stamps are fresh")
@@ -270,7 +296,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     # One thread: on a busy machine small networks run slower with more. No bars in outputs.
-    os.environ |= {"OMP_NUM_THREADS": "1", "MAPPING_PROGRESS": "0", "PYTHONHASHSEED": "0"}
+    os.environ |= QUIET
     with contextlib.suppress(KeyboardInterrupt):
         sys.exit(main())
     sys.exit("interrupted; the notebook in progress is unchanged")

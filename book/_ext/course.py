@@ -1,8 +1,8 @@
 """What the book's pages draw from its own files: map of the outline, status, data.
 
 Nothing that a build can read is written by hand: which pages are written, how long each
-notebook took and with which versions, which data there are is taken from the outline, from
-the notebooks' metadata and from the catalogue.
+notebook took and with which versions, and which data there are is taken from the outline,
+the notebooks' metadata and the catalogue.
 """
 
 import json
@@ -74,7 +74,10 @@ class CourseMap(Generated):
         if not self.arguments:
             return self._list(read_outline(), 0)
         below = {e["number"]: e for e in entries(read_outline())}
-        return self._list(below[self.arguments[0]]["sections"], 0)
+        number = self.arguments[0]
+        if number not in below:
+            raise self.error(f"course-map: the outline has no section {number}")
+        return self._list(below[number]["sections"], 0)
 
     def _list(self, sections: list[dict[str, Any]], depth: int) -> list[str]:
         rows = []

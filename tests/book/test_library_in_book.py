@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 
 import course
 import notebooks
@@ -17,7 +19,7 @@ PUBLIC = [
     for name in importlib.import_module(f"mapping_lib.{module}").__all__
 ]
 TAUGHT = re.compile(r"Taught in\s+:ref:`([\w-]+)`\s+\(section\s+([\d.]+)\)")
-LABELLED = re.compile(r"\$\$\s*\(([^)\s]+)\)")
+LABELLED = re.compile(r"\$\$\s*\(([^)\s]+)\)|^```\{math\}\n:label: (\S+)", re.MULTILINE)
 SECTION = re.compile(r"^\(([\w-]+)\)=\n#{1,2} ", re.MULTILINE)
 BY_LABEL = {e["label"]: e for e in course.entries(course.read_outline())}
 
@@ -36,7 +38,11 @@ def written_sections():
 
 
 SECTIONS = written_sections()
-EQUATIONS = [(label, eq) for label, text in SECTIONS.items() for eq in LABELLED.findall(text)]
+EQUATIONS = [
+    (label, match[1] or match[2])
+    for label, text in SECTIONS.items()
+    for match in LABELLED.finditer(text)
+]
 
 
 def taught_in(function):
@@ -46,10 +52,11 @@ def taught_in(function):
 
 
 def public(kind):
-    for module, name in PUBLIC:
-        value = getattr(importlib.import_module(f"mapping_lib.{module}"), name)
-        if kind(value):
-            yield pytest.param(value, id=f"{module}.{name}")
+    values = {
+        f"{module}.{name}": getattr(importlib.import_module(f"mapping_lib.{module}"), name)
+        for module, name in PUBLIC
+    }
+    return [pytest.param(value, id=name) for name, value in values.items() if kind(value)]
 
 
 @pytest.mark.parametrize("function", public(inspect.isfunction))
@@ -63,8 +70,11 @@ def test_public_name_is_taught_where_its_docstring_says(function):
 @pytest.mark.parametrize("function", public(inspect.isfunction))
 def test_docstring_gives_formula_source_and_example(function):
     text = inspect.getdoc(function)
-    for part in (".. math::", "Returns", "Source:", ">>>"):
+    for part in (".. math::", "Parameters\n---", "Returns\n---", "Raises\n---", "Source:", ">>>"):
         assert part in text, f"{function.__name__}: no {part!r}"
+    for name in inspect.signature(function).parameters:
+        described = re.search(rf"^(\w+, )*{name}(, \w+)*$", text, re.MULTILINE)
+        assert described, f"{function.__name__}: {name} isn't described"
 
 
 @pytest.mark.parametrize("record", public(inspect.isclass))
@@ -90,7 +100,32 @@ def test_labelled_formula_names_its_function(label, equation):
 def test_formulas_do_not_import_the_lab():
     for module in MODULES:
         source = (notebooks.ROOT / "mapping_lib" / f"{module}.py").read_text(encoding="utf-8")
-        assert "lab" not in {n.split(".")[1] for n in notebooks._imports(source) if "." in n}
+        imported = set(notebooks._imports(source, f"mapping_lib.{module}"))
+        assert not {n for n in imported if n.startswith("mapping_lib.lab")}, module
+
+
+def test_formulas_need_torch_alone():
+    """The wheel's only requirement: no module of the lab's extra is drawn in."""
+    code = f"""
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("matplotlib", "sklearn", "skimage", "scipy", "timm", "tqdm"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+for module in {MODULES}:
+    __import__(f"mapping_lib.{{module}}")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_module_of_the_lab_is_on_its_api_page():
+    text = (notebooks.BOOK / "api" / "lab.md").read_text(encoding="utf-8")
+    for path in (notebooks.ROOT / "mapping_lib" / "lab").rglob("*.py"):
+        parts = path.relative_to(notebooks.ROOT).with_suffix("").parts
+        if parts[-1] == "__init__" or "exercises" in parts:
+            continue
+        assert f".. automodule:: {'.'.join(parts)}\n" in text, path.name
 
 
 def test_modules_stay_readable():

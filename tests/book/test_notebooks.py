@@ -11,7 +11,8 @@ import nbformat
 import notebooks
 import papermill as pm
 import pytest
-from run_notebook import check_parameters
+from nbclient.exceptions import CellExecutionError
+from run_notebook import run, value_of
 
 PATHS = notebooks.notebook_paths()
 MAY_DEFINE = ("by-hand", "exercise", "solution", notebooks.INSTALL_TAG)
@@ -46,9 +47,12 @@ def test_every_code_cell_was_executed_in_order(path):
 
 @every_notebook
 def test_every_cell_that_ends_in_a_value_stores_it(path):
-    """nbval compares nothing where nothing is stored: printing cells must have their output."""
+    """nbval compares nothing where nothing is stored: what prints or shows must have its output."""
     for cell in notebooks.code_cells(notebooks.read(path)):
-        if re.search(r"^(print|plt\.show|show_source)\(", cell.source, re.MULTILINE):
+        last = ast.parse(notebooks.python_source(cell)).body[-1]
+        shows = isinstance(last, ast.Expr) and not isinstance(last.value, ast.Call)
+        calls = r"^\s*(print|plt\.show|show_source|check)\("
+        if shows or re.search(calls, cell.source, re.MULTILINE):
             assert cell.outputs, cell.source
 
 
@@ -122,9 +126,8 @@ def test_no_formula_is_defined(path):
             continue
         for node in ast.walk(ast.parse(notebooks.python_source(cell))):
             defines = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            names = isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
-                node.value, ast.Lambda
-            )
+            assigns = isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr)
+            names = assigns and isinstance(node.value, ast.Lambda)
             forbidden = defines or names
             assert not forbidden, f"a definition outside a by-hand cell:\n{cell.source}"
 
@@ -138,7 +141,8 @@ def test_cells_are_short(path):
 @every_notebook
 def test_install_cell_follows_the_repository_setting(path):
     notebook, copy = notebooks.read(path), notebooks.read(path)
-    notebooks.set_install_cell(copy, notebooks.repository_url())
+    folder = path.parent.relative_to(notebooks.ROOT).as_posix()
+    notebooks.set_install_cell(copy, folder, *notebooks.repository())
     assert [c.source for c in notebook.cells] == [c.source for c in copy.cells]
 
 
@@ -146,8 +150,11 @@ def test_install_cell_names_the_address_and_leaves_the_stamp():
     path = PATHS[0]
     notebook = notebooks.read(path)
     before = notebooks.stamp(notebook)
-    notebooks.set_install_cell(notebook, "https://example.org/owner/name")
-    assert "git+https://example.org/owner/name" in notebook.cells[1].source
+    notebooks.set_install_cell(notebook, "book/1_x", "https://example.org/owner/name", "dev")
+    source = notebook.cells[1].source
+    assert "git clone -q --depth 1 --branch dev https://example.org/owner/name" in source
+    assert "%cd -q everything-is-a-mapping/book/1_x" in source
+    assert '%pip install -q "../..[lab]"' in source
     assert notebooks.stamp(notebook) == before
 
 
@@ -174,7 +181,7 @@ def test_failed_notebook_keeps_its_file(tmp_path):
     broken["cells"] = [title, cell | {"execution_count": None}]
     path.write_text(json.dumps(broken))
     before = path.read_bytes()
-    with pytest.raises(notebooks.CellExecutionError, match="ZeroDivisionError"):
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         notebooks.execute(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -183,9 +190,7 @@ def test_failed_notebook_keeps_its_file(tmp_path):
 def test_papermill_runs_a_notebook_with_other_parameters(tmp_path):
     source = next(p for p in PATHS if p.stem.startswith("4_1"))
     output = tmp_path / "run.ipynb"
-    script = notebooks.ROOT / "scripts" / "run_notebook.py"
-    command = [sys.executable, script, source, "-p", "seed", "1", "-o", output]
-    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    run(source, output, {"seed": 1})
     injected = [
         c for c in notebooks.read(output).cells if notebooks.has_tag(c, "injected-parameters")
     ]
@@ -193,9 +198,74 @@ def test_papermill_runs_a_notebook_with_other_parameters(tmp_path):
     assert "seed = 1" in injected[0].source
 
 
-def test_misspelt_parameter_is_refused():
+def test_misspelt_parameter_is_refused(tmp_path):
     with pytest.raises(ValueError, match="unknown parameter 'sed'; did you mean 'seed'"):
-        check_parameters(PATHS[0], {"sed": 1})
+        run(PATHS[0], tmp_path / "out.ipynb", {"sed": 1})
+    assert not list(tmp_path.iterdir())
+
+
+def test_run_refuses_what_it_cannot_do(tmp_path):
+    with pytest.raises(ValueError, match="no notebook at"):
+        run(tmp_path / "none.ipynb", tmp_path / "out.ipynb", {})
+    torn = tmp_path / "torn.ipynb"
+    torn.write_text("{")
+    with pytest.raises(ValueError, match="isn't a notebook that can be read"):
+        run(torn, tmp_path / "out.ipynb", {})
+    with pytest.raises(ValueError, match="would replace"):
+        run(PATHS[0], PATHS[0], {})
+    with pytest.raises(ValueError, match="there is no folder"):
+        run(PATHS[0], tmp_path / "none" / "out.ipynb", {})
+
+
+def test_failed_run_leaves_no_file(tmp_path):
+    path = tmp_path / "fails.ipynb"
+    cells = [
+        nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("1 / seed"),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=notebooks.KERNEL), path)
+    with pytest.raises(pm.PapermillExecutionError):
+        run(path, tmp_path / "out.ipynb", {})
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", 1), ("1e-3", 0.001), ("real", "real"), ("no", "no"), ("[", "[")]
+)
+def test_parameter_values_are_python(text, value):
+    assert value_of(text) == value
+
+
+def test_draft_that_cannot_be_read_is_stale(tmp_path):
+    path = tmp_path / "1_1_torn.ipynb"
+    path.write_text("{")
+    assert notebooks.is_stale(path)
+    assert notebooks.refresh([path]) == 1
+    assert path.read_text() == "{"
+
+
+def test_changed_results_make_a_notebook_stale():
+    cell = nbformat.v4.new_code_cell('results.load("fine_tuning_photographs")')
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    assert [f.stem for f in notebooks.used_results(notebook)] == ["fine_tuning_photographs"]
+    plain = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
+    assert notebooks.used_results(plain) == []
+
+
+@pytest.mark.real
+def test_fine_tuning_runs_on_real_data(tmp_path):
+    source = next(p for p in PATHS if p.stem.startswith("5_2"))
+    run(source, tmp_path / "real.ipynb", {"data": "real"})
+
+
+def test_versions_are_the_pinned_ones():
+    """The outputs are those of requirements.txt; another environment may show others."""
+    lines = (notebooks.ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("#")[0].strip().split("==") for line in lines if "==" in line)
+    for path in PATHS:
+        versions = dict(notebooks.read(path).metadata["mapping_lib"]["versions"])
+        assert versions.pop("python").startswith("3.11.")
+        assert versions == {name: pins[name] for name in notebooks.RECORDED}
 
 
 def test_kernels_run_without_a_network():

@@ -7,7 +7,9 @@ from typing import Any
 REFUSAL = "the tests run without a network"
 _connect = socket.socket.connect
 _connect_ex = socket.socket.connect_ex
+_sendto = socket.socket.sendto
 _getaddrinfo = socket.getaddrinfo
+_gethostbyname = socket.gethostbyname
 
 
 def _is_local(host: Any) -> bool:
@@ -40,6 +42,17 @@ def install() -> None:
             raise socket.gaierror(socket.EAI_NONAME, f"{REFUSAL}; refused: {host}")
         return _getaddrinfo(host, *rest, **options)
 
+    def sendto(self: socket.socket, data: Any, *rest: Any) -> int:
+        _check(rest[-1])
+        return _sendto(self, data, *rest)
+
+    def gethostbyname(host: str) -> str:
+        if not _is_local(host):
+            raise socket.gaierror(socket.EAI_NONAME, f"{REFUSAL}; refused: {host}")
+        return _gethostbyname(host)
+
+    socket.socket.sendto = sendto  # type: ignore[method-assign]
+    socket.gethostbyname = gethostbyname
     socket.socket.connect = connect  # type: ignore[method-assign]
     socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]
     socket.getaddrinfo = getaddrinfo

@@ -33,7 +33,7 @@ TARGET = COLOURS["vermilion"]
 """The colour of what belongs to the target, in the whole book."""
 
 WIDTH = 7.0
-"""The width of a figure in inches: the text column at 100 pixels an inch."""
+"""The width of a figure in inches, which is that of the text column at 100 pixels an inch."""
 
 _INK = "#262626"
 _CYCLE = ["blue", "vermilion", "green", "purple", "orange", "sky", "black"]
