@@ -49,7 +49,7 @@ wheel-test: .venv/ready
 
 real: .venv/ready
 	@test -d "$(MAPPING_DATA)" || { echo "Set MAPPING_DATA to the folder with the data sets (see book/data.md)."; exit 2; }
-	$(BIN)/python -m pytest tests/lab -m real
+	$(BIN)/python -m pytest tests -m real
 
 clean:
 	rm -rf _build build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,6 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MAPPING_PROGRESS"] = "0"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
 
+if data := os.environ.get("MAPPING_DATA"):  # notebooks run in folders of their own
+    os.environ["MAPPING_DATA"] = str(Path(data).expanduser().absolute())
+
 sys.path.insert(0, OFFLINE)
 import guard  # noqa: E402  (found through the line above)
 
