@@ -1,8 +1,8 @@
 """What the book's pages draw from its own files: map of the outline, status, data.
 
 Nothing that a build can read is written by hand: which pages are written, how long each
-notebook took and with which versions, which data there are. It is taken from the outline,
-the notebooks' metadata and the catalogue.
+notebook took and with which versions, which data there are. It is taken from the
+outline, the notebooks' metadata and the catalogue.
 """
 
 import json
