@@ -110,7 +110,7 @@ def fit(
     seed
         For shuffling and dropout.
     progress
-        Whether to show a progress bar; by default in a terminal or notebook. The environment variable
+        Whether to show a progress bar; by default in a terminal or notebook. The variable
         ``MAPPING_PROGRESS`` (0 or 1) changes that default.
     device
         Where to train, see :func:`device`.
