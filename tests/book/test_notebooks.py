@@ -103,7 +103,11 @@ def test_every_figure_has_alt_text_and_caption(path):
 def test_every_exercise_has_a_solution_and_a_check(path):
     notebook = notebooks.read(path)
     text = markdown(notebook)
-    exercises = re.findall(r"```\{exercise\}[^\n]*\n:label: ex-([\w-]+)", text)
+    # The reader sees the id that `check` takes, not a number of another kind.
+    heads = re.findall(r"```\{exercise\} (\S+) [^\n]+\n:label: ex-(\S+)\n:nonumber:\n", text)
+    assert text.count("```{exercise}") == len(heads)
+    assert all(id.replace(".", "-") == label for id, label in heads)
+    exercises = [label for _, label in heads]
     solutions = re.findall(r"```\{solution-start\} ex-([\w-]+)\n:class: dropdown", text)
     assert len(exercises) >= 3
     assert solutions == exercises
