@@ -256,6 +256,15 @@ class Interrupted(torch.optim.SGD):
         super().step()
 
 
+@pytest.fixture
+def listens_to_ctrl_c():
+    """Python's own handler, which a process started in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_an_interrupt_waits_for_the_end_of_the_step():
     x, y = two_clouds()
     model, twin, history = network(), network(), History()
