@@ -144,6 +144,20 @@ def backbone(
     """Return the backbone of a tier: ResNet-18 for ``"full"``, else EfficientNet-Lite0.
 
     Taught in :ref:`pytorch-fine-tuning` (section 5.2).
+
+    Parameters
+    ----------
+    tier
+        ``"bundled"``, ``"real"`` or ``"full"``.
+    pretrained, classes, download
+        As :func:`efficientnet_lite0` and :func:`resnet18` take them.
+
+    Raises
+    ------
+    ValueError
+        An unknown tier.
+    MissingKnowledge, CorruptKnowledge, DownloadFailed
+        The weights aren't there, aren't the right ones, or can't be fetched.
     """
     if check_tier(tier) == "full":
         return resnet18(pretrained=pretrained, classes=classes, download=download)
@@ -163,6 +177,11 @@ def small_cnn(classes: int) -> Backbone:
 
     Four convolutions, 101,028 parameters for 20 classes. Each image is standardised first: without
     that, it learns much less from patches whose brightness and contrast vary.
+
+    Parameters
+    ----------
+    classes
+        Number of logits.
     """
     layers: list[nn.Module] = [_Standardise()]
     for narrow, wide, side, stride in (
@@ -192,7 +211,20 @@ def _ready(model: Backbone, classes: int | None) -> Backbone:
 
 
 def replace_head(model: Backbone, classes: int) -> Backbone:
-    """Put a new, random linear head for ``classes`` classes on a model, and return the model."""
+    """Put a new, random linear head on a model, and return the model.
+
+    Parameters
+    ----------
+    model
+        The model to change.
+    classes
+        Number of logits of the new head, at least 1.
+
+    Raises
+    ------
+    ValueError
+        There is no class.
+    """
     if classes < 1:
         raise ValueError(f"classes must be at least 1, got {classes}")
     model.head = nn.Linear(model.width, classes).to(model.head.weight)
@@ -237,7 +269,15 @@ def unfreeze(model: Backbone, *, statistics_fixed: bool = True) -> Backbone:
 def parameter_groups(
     model: Backbone, *, head_rate: float, body_rate: float
 ) -> list[dict[str, Any]]:
-    """Return what an optimiser takes to give head and body their own learning rates."""
+    """Return what an optimiser takes to give head and body their own learning rates.
+
+    Parameters
+    ----------
+    model
+        Whose parameters are to be trained.
+    head_rate, body_rate
+        The learning rates of the two groups.
+    """
     return [
         {"params": list(model.head.parameters()), "lr": head_rate},
         {"params": list(model.body.parameters()), "lr": body_rate},

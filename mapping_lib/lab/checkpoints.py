@@ -45,6 +45,11 @@ def save(state: Mapping[str, Tensor], path: str | Path) -> Path:
 def read(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict; code hidden in the file is refused, not run (``weights_only=True``).
 
+    Parameters
+    ----------
+    path
+        A file that :func:`save` or ``torch.save(model.state_dict(), …)`` wrote.
+
     Raises
     ------
     FileNotFoundError
@@ -67,7 +72,8 @@ def read(path: str | Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # the unpickler meets damage with any kind of error
         raise CheckpointError(
-            f"{path} is torn or damaged ({type(error).__name__}): copy or save it again"
+            f"{path} is torn or damaged, or no state dict ({type(error).__name__}): "
+            "copy or save it again"
         ) from error
     _check_plain(state, f"{path} is not a plain state dict", CheckpointError)
     return dict(state)

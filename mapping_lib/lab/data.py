@@ -77,10 +77,23 @@ class Images:
 def transfer_problem(tier: str, *, seed: int, labels_per_class: int = 1) -> tuple[Images, Images]:
     """Return the training and test images of the fine-tuning problem of a tier.
 
-    ``"bundled"`` and ``"full"`` take the photographs at 96 pixels; ``"real"`` takes the ants and
-    bees at 224, all of them (``labels_per_class`` and ``seed`` change nothing there: the split is
-    the official one).
     Taught in :ref:`pytorch-fine-tuning` (section 5.2).
+
+    Parameters
+    ----------
+    tier
+        ``"bundled"`` and ``"full"`` take the photographs at 96 pixels; ``"real"`` takes the ants
+        and bees at 224.
+    seed, labels_per_class
+        As :func:`photographs` takes them; they change nothing of the ants and bees, whose split
+        is the official one.
+
+    Raises
+    ------
+    ValueError
+        An unknown tier.
+    MissingKnowledge, CorruptKnowledge
+        As :func:`hymenoptera` raises them.
     """
     if check_tier(tier) == "real":
         return hymenoptera(size=224)
@@ -90,6 +103,20 @@ def transfer_problem(tier: str, *, seed: int, labels_per_class: int = 1) -> tupl
 def photograph(name: str, *, size: int = 224) -> Images:
     """Return one of the twenty pictures whole: in colour if it has any, its middle square.
 
+    Parameters
+    ----------
+    name
+        Its class in :func:`photographs`, such as ``"china"``.
+    size
+        Side of the square in pixels.
+
+    Raises
+    ------
+    ValueError
+        There is no such picture; the message suggests the nearest name.
+
+    Examples
+    --------
     >>> photograph("china").images.shape
     torch.Size([1, 3, 224, 224])
     """
@@ -237,6 +264,11 @@ def hymenoptera(*, size: int = 224) -> tuple[Images, Images]:
 
     The shorter side is scaled to ``size`` and the middle square is cut out. The pictures must not
     be shown in anything that is published (their entry says so); numbers about them may.
+
+    Parameters
+    ----------
+    size
+        Side of the square in pixels.
 
     Raises
     ------

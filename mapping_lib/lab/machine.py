@@ -18,6 +18,11 @@ from mapping_lib._names import suggest
 def seed_everything(seed: int) -> None:
     """Seed the random numbers of Python, NumPy and PyTorch on all devices.
 
+    Parameters
+    ----------
+    seed
+        A whole number from 0 to 2³² − 1.
+
     Raises
     ------
     ValueError

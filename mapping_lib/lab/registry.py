@@ -54,8 +54,20 @@ _verified: set[tuple[Path, int, int, str]] = set()  # path, size, time of change
 
 
 def check_tier(tier: str) -> Tier:
-    """Return the tier, or raise a ValueError with the nearest known one.
+    """Return the tier.
 
+    Parameters
+    ----------
+    tier
+        ``"bundled"``, ``"real"`` or ``"full"``.
+
+    Raises
+    ------
+    ValueError
+        An unknown tier; the message suggests the nearest known one.
+
+    Examples
+    --------
     >>> check_tier("bundled")
     'bundled'
     """
@@ -67,6 +79,13 @@ def check_tier(tier: str) -> Tier:
 
 def find(name: str, *, variant: str | None = None) -> Entry:
     """Return the entry of that name: the variant asked for, or the first of them.
+
+    Parameters
+    ----------
+    name
+        Such as ``"photographs"``; the book's data page lists them all.
+    variant
+        Which form of it, where there are several.
 
     Raises
     ------

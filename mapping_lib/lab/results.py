@@ -16,7 +16,13 @@ Row = dict[str, Any]
 
 
 def folder() -> Path:
-    """Return ``book/results``, looked for from the working directory upwards."""
+    """Return ``book/results``, looked for from the working directory upwards.
+
+    Raises
+    ------
+    FileNotFoundError
+        The working directory isn't inside a clone of the book.
+    """
     here = Path.cwd()
     for parent in (here, *here.parents):
         if (parent / "book" / "results").is_dir():
@@ -27,7 +33,20 @@ def folder() -> Path:
 
 
 def load(name: str) -> dict[str, Any]:
-    """Read a results file by its name without ending."""
+    """Read a results file by its name without ending.
+
+    Parameters
+    ----------
+    name
+        Such as ``"fine_tuning_photographs"``.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file; the message lists those there are.
+    ValueError
+        The file is damaged.
+    """
     path = folder() / f"{name}.json"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder().glob("*.json"))) or "none"
@@ -43,6 +62,13 @@ def load(name: str) -> dict[str, Any]:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write a results file whole or not at all: one line a row, so that changes can be read.
+
+    Parameters
+    ----------
+    path
+        Where to; its folder is made.
+    content
+        What JSON can hold. It names its recipe under "recipe".
 
     Raises
     ------
@@ -77,6 +103,22 @@ def conditions(packages: Iterable[str]) -> dict[str, Any]:
 def mean_and_sd(rows: Sequence[Row], value: str, **where: Any) -> tuple[float, float]:
     """Return mean and standard deviation of a value over the rows that match.
 
+    Parameters
+    ----------
+    rows
+        One a measurement.
+    value
+        The column to average.
+    **where
+        Columns and what they must hold.
+
+    Raises
+    ------
+    KeyError
+        No row has such a column, or none matches.
+
+    Examples
+    --------
     >>> rows = [{"method": "a", "seed": 0, "accuracy": 1.0}, {"method": "a", "seed": 1, \
 "accuracy": 0.0}]
     >>> mean_and_sd(rows, "accuracy", method="a")

@@ -138,8 +138,9 @@ def fit(
     True
     """
     place = machine.device(device)
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs ({epochs}) and batch_size ({batch_size}) must be at least 1")
+    for name, count in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(count, int | np.integer) or count < 1:
+            raise ValueError(f"{name} must be a whole number from 1, not {count!r}")
     model.to(place)
     optimiser, schedule = _optimiser(model, optimiser, rate, momentum)
     if isinstance(inputs, Tensor):
@@ -150,6 +151,8 @@ def fit(
             "convert them with torch.as_tensor, or pass no targets"
         )
     if validation is not None:
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise ValueError("validation must be a pair (inputs, labels)")
         _check_pair(model, loss, *validation, batch_size)
         accuracy(predict(model, validation[0][:1]), validation[1][:1])  # not after an epoch
     history = History() if history is None else history
@@ -195,6 +198,20 @@ def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 256) -> Tenso
 
     Computed where the model is, returned where `inputs` are. Each module is afterwards in the mode
     it was in before.
+
+    Parameters
+    ----------
+    model
+        Maps a batch of inputs to outputs.
+    inputs
+        One row an example.
+    batch_size
+        Examples at a time; doesn't change the result beyond rounding.
+
+    Returns
+    -------
+    Tensor
+        One row an example.
 
     Raises
     ------
@@ -264,6 +281,8 @@ def _optimiser(
             raise ValueError("the optimiser holds no trainable parameter of this model")
         return optimiser, None
     assert rate is not None
+    if not callable(rate) and not isinstance(rate, int | float | np.number):
+        raise ValueError(f"rate must be a number or a schedule, not {rate!r}")
     first = rate(0) if callable(rate) else rate
     if first == 0 and not callable(rate):
         raise ValueError("the rate must be positive, not 0")
@@ -384,6 +403,8 @@ def _check_pair(
 def _check_labels(labels: Tensor, classes: int) -> None:
     if labels.is_floating_point():
         raise ValueError(f"labels must be whole numbers, not {labels.dtype}: use labels.long()")
+    if classes < 2:
+        raise ValueError("one class is nothing to tell apart: the model needs at least 2 outputs")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise ValueError(

@@ -247,3 +247,5 @@ def test_choice():
     assert choice(2, "tanh", wrong=wrong) == "two is too many"
     assert choice("linear", "tanh", wrong=wrong) == "choose one of 'relu', 'tanh', 2"
     assert choice([1], "tanh", wrong=wrong).startswith("choose one of")
+    assert choice("kl", "KL", wrong={"CE": "no"}) is None
+    assert choice("ce", "KL", wrong={"CE": "no"}) == "no"

@@ -295,8 +295,11 @@ X, Y = two_clouds(6)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"epochs": 0}, r"epochs \(0\)"),
-        ({"batch_size": 0}, r"batch_size \(0\)"),
+        ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number from 1, not 1.5"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1, not 0"),
+        ({"rate": "0.1"}, "rate must be a number or a schedule, not '0.1'"),
+        ({"validation": X}, r"validation must be a pair \(inputs, labels\)"),
         ({"rate": None}, "give either rate or optimiser"),
         ({"rate": 0.0}, "rate must be positive, not 0"),
         ({"rate": float("nan")}, "rate must be positive, not nan"),
@@ -334,6 +337,11 @@ def test_bad_arguments(arguments, words):
         fit(model, **given)
     for parameter, tensor in model.named_parameters():
         assert torch.equal(tensor, before[parameter])
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="one class is nothing to tell apart"):
+        fit(nn.Linear(2, 1), cross_entropy, X, torch.zeros_like(Y), epochs=1, rate=0.1)
 
 
 @pytest.mark.parametrize("rate", [float("nan"), float("inf"), -0.1])

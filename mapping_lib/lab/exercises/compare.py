@@ -92,16 +92,36 @@ def compare(
 def choice(answer: Any, right: Hashable, *, wrong: Mapping[Any, str]) -> str | None:
     """Compare one of several choices: every wrong one has its explanation.
 
+    Parameters
+    ----------
+    answer
+        What the reader chose; capitals and spaces around a word don't count.
+    right
+        The right choice.
+    wrong
+        What is to be said of each wrong choice.
+
+    Returns
+    -------
+    str or None
+        What is wrong; None when nothing is.
+
+    Examples
+    --------
     >>> choice("relu", "tanh", wrong={"relu": "ReLU is not bounded", "linear": "nor is a line"})
     'ReLU is not bounded'
     """
-    if isinstance(answer, str):
-        answer = answer.strip().lower()
-    if answer == right:
+    answer = _folded(answer)
+    if answer == _folded(right):
         return None
-    if isinstance(answer, Hashable) and answer in wrong:
-        return wrong[answer]
+    for option, explanation in wrong.items():
+        if answer == _folded(option):
+            return explanation
     return f"choose one of {', '.join(sorted(repr(option) for option in (right, *wrong)))}"
+
+
+def _folded(option: Any) -> Any:
+    return option.strip().casefold() if isinstance(option, str) else option
 
 
 def _numbers(value: Any) -> Tensor | None:

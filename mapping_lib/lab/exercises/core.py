@@ -57,6 +57,11 @@ def exercise(id: str) -> Callable[[Check], Check]:
 
     The function takes the answer and returns None when it is right, else what is wrong, in words.
 
+    Parameters
+    ----------
+    id
+        The section's number and a letter, such as ``"4.2-b"``.
+
     Raises
     ------
     ValueError
@@ -143,6 +148,16 @@ def guard(function: Callable[..., Any]) -> Callable[..., Any]:
     :func:`check` does this to an answer that is a function; a check whose answer is a model, or
     holds several functions, does it itself. Tensors are passed as copies, so that a function that
     writes into its arguments does not change the check's.
+
+    Parameters
+    ----------
+    function
+        What the learner wrote.
+
+    Returns
+    -------
+    Callable
+        The same function; an exception in it, or None for a result, ends the check with words.
     """
 
     @functools.wraps(function)
