@@ -1,17 +1,11 @@
-"""Measured tables in ``book/results``: written by recipes in ``scripts``, read by the book.
-
-A file holds what was measured ("problem"), by which recipe, on which data and weights, what each
-method does and how its hyper-parameters were chosen, the versions and the machine, and the rows.
-A row is a method, the columns of the problem, a seed, and then what was measured.
-"""
+"""Measure a table row by row: resumable, nothing lost, nothing mixed up."""
 
 import json
 import math
 import platform
-import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from numbers import Integral, Real
@@ -24,14 +18,9 @@ from tqdm import tqdm
 
 from mapping_lib._names import suggest
 from mapping_lib.lab import machine
-from mapping_lib.lab.catalogue import Entry
-from mapping_lib.lab.files import whole
-from mapping_lib.lab.registry import find
+from mapping_lib.lab.registry import Entry, find
+from mapping_lib.lab.results.files import Row, complaints, key_of, parse, text, write
 
-Row = dict[str, Any]
-
-_FIELDS = ("problem", "recipe", "methods", "conditions", "rows")
-_METHOD, _ROW = ("what", "chosen"), ("method", "seed", "seconds")
 _SAME = ("problem", "recipe", "data", "weights", "settings", "conditions")  # or no resuming
 
 
@@ -127,10 +116,9 @@ class Recorder:
             "settings": dict(settings or {}),
             "conditions": conditions(packages, device=device),
         }
-        self._header: dict[str, Any] = json.loads(_text(header))  # as a file gives it back
+        self._header: dict[str, Any] = json.loads(text(header))  # as a file gives it back
         self._together: dict[str, list[Row]] | None = None  # what waits for the row in progress
-        wrong = _wrong(self._header | {"rows": []})
-        if wrong:
+        if wrong := complaints(self._header | {"rows": []}):
             raise ValueError(f"{self.path.name} would lack something: {'; '.join(wrong)}")
         self._stored()
 
@@ -159,11 +147,15 @@ class Recorder:
             no finite number. Rows measured before stay in the file.
         """
         keys = self._checked(keys)
+        due = [key for key in keys if not self._has(key)]
         with tqdm(
-            total=len(keys), desc=self.path.stem, disable=not machine.shows_progress(self._progress)
+            total=len(keys),
+            initial=len(keys) - len(due),
+            desc=self.path.stem,
+            disable=not machine.shows_progress(self._progress),
         ) as bar:
-            for key in keys:
-                if not any(key_of(row) == key for row in self.rows()):
+            for key in due:
+                if not self._has(key):  # another process may have measured it meanwhile
                     bar.set_postfix_str(", ".join(map(str, key.values())))
                     self._measure(key, function)
                 bar.update()
@@ -172,7 +164,7 @@ class Recorder:
         """Add rows to a further table of the file, such as learning curves.
 
         Called by a function that :meth:`measure` runs, the rows are written together with the row
-        that is measured, or not at all.
+        that is measured, or not at all. Rows that the table holds already are left out.
 
         Parameters
         ----------
@@ -189,20 +181,9 @@ class Recorder:
             self._together.setdefault(table, []).extend(rows)
 
     def _checked(self, keys: Iterable[Row]) -> list[Row]:
-        """Return the keys with the method first and the seed last, or say what is wrong."""
+        """Return the keys, each with the method first and the seed last, or say what is wrong."""
         checked: list[Row] = []
-        for key in keys:
-            if lacking := [name for name in ("method", "seed") if name not in key]:
-                raise ValueError(f"the key {key} has no {lacking[0]!r}")
-            method = key["method"]
-            if method not in self._header["methods"]:
-                words = suggest(method, self._header["methods"])
-                raise ValueError(f"{self._header['recipe']} has no method {method!r}{words}")
-            for name, value in key.items():
-                if not isinstance(value, str | int | float) or value != value:
-                    raise ValueError(f"{name!r} of a key is a word or a number, not {value!r}")
-            problem = {name: key[name] for name in key if name not in ("method", "seed")}
-            key = {"method": method, **problem, "seed": key["seed"]}
+        for key in map(self._ordered, keys):
             if key in checked:
                 raise ValueError(f"the key {key} stands twice")
             checked.append(key)
@@ -213,23 +194,40 @@ class Recorder:
                 )
         return checked
 
+    def _ordered(self, key: Row) -> Row:
+        """Return a key with the method first and the seed last."""
+        for name in ("method", "seed"):
+            if name not in key:
+                raise ValueError(f"the key {key} has no {name!r}")
+        if key["method"] not in self._header["methods"]:
+            words = suggest(key["method"], self._header["methods"])
+            raise ValueError(f"{self._header['recipe']} has no method {key['method']!r}{words}")
+        for name, value in key.items():
+            if not isinstance(value, str | int | float):
+                raise ValueError(f"{name!r} of a key must be a word or a number, not {value!r}")
+        problem = {name: key[name] for name in key if name not in ("method", "seed")}
+        return {"method": key["method"], **problem, "seed": key["seed"]}
+
+    def _has(self, key: Row) -> bool:
+        return any(key_of(row) == key for row in self.rows())
+
     def _measure(self, key: Row, function: Callable[[Row], Mapping[str, float] | None]) -> None:
         """Measure one row, and write it with what the function hands to `extend`."""
         self._together = {}
         start = time.process_time()
         try:
             values = _numbers(function(dict(key)), key)
-            seconds = round(time.process_time() - start, 2)
-            row = key | values | {"seconds": values.get("seconds", seconds)}
+            seconds = values.pop("seconds", time.process_time() - start)
+            row = key | values | {"seconds": round(seconds, 2)}
             self._write({"rows": [row], **self._together})
         except Exception as error:
-            error.add_note(f"while measuring {key}; the rows before it are in {self.path}")
+            error.add_note(f"while measuring {key}; rows measured before are in {self.path}")
             raise
         finally:
             self._together = None
 
     def _write(self, tables: Mapping[str, list[Row]]) -> None:
-        """Add rows to tables of the file, unless it has got a row of that key meanwhile."""
+        """Add rows to tables of the file, unless its row of that key is there by now."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_name(f".{self.path.stem}.lock")):
             content = self._stored()
@@ -237,7 +235,8 @@ class Recorder:
             if any(key_of(row) in taken for row in tables.get("rows", [])):
                 return
             for table, rows in tables.items():
-                content[table] = [*content.get(table, []), *rows]
+                held = content.get(table, [])
+                content[table] = [*held, *(row for row in rows if row not in held)]
             content["rows"].sort(key=self._place)
             write(self.path, content)
 
@@ -251,7 +250,7 @@ class Recorder:
         """Return the content of the file, which must be this recipe's, or an empty one."""
         if not self.path.exists():
             return self._header | {"rows": []}
-        stored = _parse(self.path)
+        stored = parse(self.path)
         differing = [
             difference
             for field in _SAME
@@ -264,115 +263,11 @@ class Recorder:
                 "measure everything anew"
             )
         content = self._header | {name: stored[name] for name in stored if name != "methods"}
-        if wrong := _wrong(content):
-            raise ValueError(f"{self.path} can't be continued: {'; '.join(wrong)}")
+        if wrong := complaints(content):
+            raise ValueError(
+                f"{self.path} can't be continued: {'; '.join(wrong)}; correct file or recipe"
+            )
         return content
-
-
-def key_of(row: Row) -> Row:
-    """Return what tells a row from others: its method, the columns of the problem, its seed.
-
-    Parameters
-    ----------
-    row
-        Of a results file, where these come before what was measured.
-
-    Examples
-    --------
-    >>> key_of({"method": "a", "labels_per_class": 5, "seed": 0, "accuracy": 0.9})
-    {'method': 'a', 'labels_per_class': 5, 'seed': 0}
-    """
-    names = list(row)
-    return {name: row[name] for name in names[: names.index("seed") + 1]}
-
-
-def folder() -> Path:
-    """Return ``book/results``, looked for from the working directory upwards.
-
-    Raises
-    ------
-    FileNotFoundError
-        The working directory isn't inside a clone of the book.
-    """
-    here = Path.cwd()
-    for parent in (here, *here.parents):
-        if (parent / "book" / "results").is_dir():
-            return parent / "book" / "results"
-    raise FileNotFoundError(
-        f"no folder book/results in {here} or above it: run this inside a clone of the book"
-    )
-
-
-def load(name: str) -> dict[str, Any]:
-    """Read a results file by its name without ending.
-
-    Parameters
-    ----------
-    name
-        Such as ``"fine_tuning_photographs"``.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file; the message lists those there are.
-    ValueError
-        The file is damaged, or lacks something that a results file must have.
-    """
-    path = folder() / f"{name}.json"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder().glob("*.json"))) or "none"
-        raise FileNotFoundError(f"no results {name!r} in {folder()}; there are: {known}")
-    return read(path)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read a results file and check that it has what the book relies on.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Raises
-    ------
-    ValueError
-        The file is damaged, or lacks something that a results file must have.
-    """
-    content = _parse(path)
-    wrong = _wrong(content) or ([] if content["rows"] else ["no row"])
-    if wrong:
-        raise ValueError(f"{path} is no whole results file: {'; '.join(wrong)}; run its recipe")
-    return content
-
-
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a results file whole or not at all: one line a row, so that changes can be read.
-
-    Parameters
-    ----------
-    path
-        Where to; its folder is made.
-    content
-        What JSON can hold.
-
-    Raises
-    ------
-    ValueError
-        A number is NaN or infinite, which JSON has not.
-    """
-    lines = []
-    for key, value in content.items():
-        if isinstance(value, list) and value:
-            rows = ",\n".join("    " + _text(row) for row in value)
-            lines.append(f"  {_text(key)}: [\n{rows}\n  ]")
-        elif key == "methods":
-            methods = ",\n".join(f"    {_text(name)}: {_text(value[name])}" for name in value)
-            lines.append(f"  {_text(key)}: {{\n{methods}\n  }}")
-        else:
-            lines.append(f"  {_text(key)}: {_text(value)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as draft:
-        draft.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def conditions(packages: Iterable[str], *, device: str = "cpu") -> dict[str, Any]:
@@ -403,110 +298,6 @@ def conditions(packages: Iterable[str], *, device: str = "cpu") -> dict[str, Any
     }
 
 
-def mean_and_sd(rows: Sequence[Row], value: str, **where: Any) -> tuple[float, float]:
-    """Return mean and standard deviation of a value over the rows that match.
-
-    Parameters
-    ----------
-    rows
-        One a measurement.
-    value
-        The column to average.
-    **where
-        Columns and what they must hold.
-
-    Raises
-    ------
-    KeyError
-        No row has such a column, or none matches.
-
-    Examples
-    --------
-    >>> rows = [{"method": "a", "seed": 0, "accuracy": 1.0}, {"method": "a", "seed": 1, \
-"accuracy": 0.0}]
-    >>> mean_and_sd(rows, "accuracy", method="a")
-    (0.5, 0.7071067811865476)
-    """
-    known = {name for row in rows for name in row}
-    for name in (value, *where):
-        if rows and name not in known:
-            raise KeyError(f"no row has {name!r}{suggest(name, known)}")
-    values = [
-        row[value] for row in rows if all(row.get(key) == wanted for key, wanted in where.items())
-    ]
-    if not values:
-        raise KeyError(f"no row has {where}")
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def comparison(
-    rows: Sequence[Row],
-    methods: Iterable[str],
-    *,
-    by: str | None = None,
-    value: str = "accuracy",
-    digits: int = 2,
-) -> str:
-    """Return a table in plain text: mean ± standard deviation over the seeds of each method.
-
-    Parameters
-    ----------
-    rows
-        With "method", `value` and the column `by`.
-    methods
-        The methods to compare, one line each.
-    by
-        Whose values become the columns; None for a problem that has only one.
-    value
-        What was measured.
-    digits
-        Decimals.
-
-    Examples
-    --------
-    >>> rows = [{"method": "a", "n": n, "accuracy": n / 10} for n in (1, 1, 5)]
-    >>> print(comparison(rows, ["a"], by="n"))
-    n             1            5
-    a   0.10 ± 0.00  0.50 ± 0.00
-    """
-    methods = list(methods)
-    columns = sorted({row[by] for row in rows}) if by else [value]
-    wide = max(len(name) for name in [by or "", *methods]) + 3
-    lines = [(by or "").ljust(wide) + "  ".join(f"{column:>11}" for column in columns)]
-    for method in methods:
-        cells = []
-        for column in columns:
-            where = {"method": method, **({by: column} if by else {})}
-            if any(where.items() <= row.items() for row in rows):
-                mean, sd = mean_and_sd(rows, value, **where)
-                cells.append(f"{mean:.{digits}f} ± {sd:.{digits}f}")
-            else:
-                cells.append("–")
-        lines.append(method.ljust(wide) + "  ".join(f"{cell:>11}" for cell in cells))
-    return "\n".join(lines)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    """Read JSON as it is; a NaN in it is damage."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}, not an object")
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): check it out again, or remove it and run its recipe"
-        ) from error
-    return content
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"JSON has no {constant}")
-
-
 def _variants(entries: Iterable[str | Entry]) -> dict[str, dict[str, str]]:
     """Return variant and hash of each entry by its name."""
     found = [find(entry) if isinstance(entry, str) else entry for entry in entries]
@@ -533,23 +324,3 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
         places = [(f"{name} {key}", there.get(key), here.get(key)) for key in {**there, **here}]
         return [difference for place in places for difference in _differences(*place)]
     return [] if there == here else [f"{name} was {there!r}, is {here!r}"]
-
-
-def _wrong(content: Mapping[str, Any]) -> list[str]:
-    """List what a results file lacks; rows may be none yet."""
-    if lacking := [f"no {field!r}" for field in _FIELDS if content.get(field) in (None, "", {})]:
-        return lacking
-    methods = content["methods"]
-    wrong = []
-    for name, method in methods.items():
-        wrong += [f"method {name!r} has no {word!r}" for word in _METHOD if not _has(method, word)]
-    for number, row in enumerate(content["rows"], start=1):
-        missing = [f"row {number} has no {word!r}" for word in _ROW if not _has(row, word)]
-        if not missing and row["method"] not in methods:
-            missing = [f"row {number} has the method {row['method']!r}, which isn't described"]
-        wrong += missing
-    return wrong
-
-
-def _has(value: Any, word: str) -> bool:
-    return isinstance(value, dict) and value.get(word) not in (None, "")
