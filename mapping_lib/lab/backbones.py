@@ -5,6 +5,7 @@ Images go in as they come from :mod:`mapping_lib.lab.data`, in [0, 1]; the netwo
 itself, so that nobody can forget to.
 """
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import timm
@@ -129,13 +130,35 @@ def resnet18(
     download
         Fetch the weights (47 MB) if they aren't in the cache.
     """
-    network = torchvision.models.resnet18(weights=None)
+    return _resnet(torchvision.models.resnet18, "resnet18", pretrained, classes, download)
+
+
+def resnet50(
+    *, pretrained: bool = True, classes: int | None = None, download: bool = False
+) -> Backbone:
+    """Return ResNet-50 :cite:p:`he2016deep` from torchvision, with ImageNet's 1,000 classes.
+
+    Parameters
+    ----------
+    pretrained, classes
+        As :func:`resnet18` takes them.
+    download
+        Fetch the weights (103 MB) if they aren't in the cache.
+    """
+    return _resnet(torchvision.models.resnet50, "resnet50", pretrained, classes, download)
+
+
+def _resnet(
+    build: Callable[..., Any], name: str, pretrained: bool, classes: int | None, download: bool
+) -> Backbone:
+    """Build a ResNet of torchvision, and cut it into body and head."""
+    network = build(weights=None)
     if pretrained:
-        network.load_state_dict(_read(str(locate("resnet18", download=download))), strict=True)
+        network.load_state_dict(_read(str(locate(name, download=download))), strict=True)
     head = network.fc
     network.fc = nn.Identity()
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return _ready(Backbone("resnet18", network, head, mean=mean, std=std), classes)
+    return _ready(Backbone(name, network, head, mean=mean, std=std), classes)
 
 
 def backbone(

@@ -120,7 +120,9 @@ def cache_folder() -> Path:
 def locate(entry: Entry | str, path: str | None = None, *, download: bool = False) -> Path:
     """Return where a file of an entry is, its size and SHA-256 checked.
 
-    A file is hashed once a process, and again when it has changed since.
+    A file is hashed once a process, and again when it has changed since. Downloads come from the
+    address of the entry, as a temporary file that gets its name when its hash is right: two
+    processes may fetch the same file, and an interrupt leaves nothing of it behind.
 
     Parameters
     ----------
@@ -172,22 +174,27 @@ def _folders(file: File) -> list[Path]:
     if file.place == "data":
         given = os.environ.get("MAPPING_DATA")
         return ([Path(given).expanduser().absolute()] if given else []) + [cache_folder()]
-    if file.place in ("cache", "torch"):
+    if file.place == "torch":
         return [_download_folder(file)]
+    if file.place == "keras":  # Keras's own folder is looked into, not written to
+        own = os.environ.get("KERAS_HOME") or "~/.keras"
+        return [_download_folder(file), Path(own).expanduser() / "models"]
     spec = importlib.util.find_spec(file.place)
     return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
 
 
 def _download_folder(file: File) -> Path:
     """Return the folder that a download of this file goes to."""
-    return Path(torch.hub.get_dir()) / "checkpoints" if file.place == "torch" else cache_folder()
+    if file.place == "torch":
+        return Path(torch.hub.get_dir()) / "checkpoints"
+    return cache_folder() / "keras" / "models" if file.place == "keras" else cache_folder()
 
 
 def _missing(entry: Entry, file: File, folders: list[Path], download: bool) -> str:
     """Say what is missing, where it was looked for, how to get it, and what to use instead."""
     places = [str(folder / file.path) for folder in folders]
-    if file.place == "data" and not os.environ.get("MAPPING_DATA"):
-        places.append("(the environment variable MAPPING_DATA isn't set)")
+    if file.place == "data":
+        places.append(f"(the environment variable MAPPING_DATA {_data_folder()})")
     if not places:
         places.append(f"the package {file.place!r}, which isn't installed")
     cannot = "It can't be downloaded automatically. " if download else ""
@@ -199,35 +206,52 @@ def _missing(entry: Entry, file: File, folders: list[Path], download: bool) -> s
     )
 
 
+def _data_folder() -> str:
+    """Say what the reader's folder of data is like."""
+    given = os.environ.get("MAPPING_DATA")
+    if not given:
+        return "isn't set"
+    folder = Path(given).expanduser().absolute()
+    if not folder.is_dir():
+        return f"names {folder}, which isn't a folder"
+    return f"names {folder}" + ("" if any(folder.iterdir()) else ", which is empty")
+
+
 def _verify(entry: Entry, file: File, path: Path) -> Path:
     """Return the path if size and hash are right."""
     status = path.stat()
     key = (path, status.st_size, status.st_mtime_ns, file.sha256)
     if key in _verified:
         return path
-    if file.place in ("data", "cache", "torch"):
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if (status.st_size, found) != (file.size, file.sha256):
+        raise CorruptKnowledge(_wrong(entry, file, path, status.st_size, found))
+    _verified.add(key)
+    return path
+
+
+def _wrong(entry: Entry, file: File, path: Path, size: int, sha256: str) -> str:
+    """Say that a file isn't what it should be, what it is if that is known, and what to do."""
+    if size != file.size:
+        seen, guess = f"{size:,} bytes, not the {file.size:,}", "it is torn, or another variant"
+    else:
+        seen, guess = f"the SHA-256 {sha256}, not the {file.sha256}", "it is damaged, or another"
+    for other in ENTRIES:
+        for known in other.files:
+            if known.sha256 == sha256:
+                guess = f"it is {known.path} of {other.name!r} ({other.variant})"
+    if file.place in ("data", "torch", "keras"):
         remedy = f"Remove it and get the right one: {entry.obtain}."
     else:  # pip does nothing where it finds the package installed
         remedy = f"Get the right one: {entry.obtain} --force-reinstall --no-deps."
-    if status.st_size != file.size:
-        raise CorruptKnowledge(
-            f"{path} has {status.st_size:,} bytes, not the {file.size:,} of {entry.name!r} "
-            f"({entry.variant}): it is torn, or another variant. {remedy}"
-        )
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != file.sha256:
-        raise CorruptKnowledge(
-            f"{path} has the SHA-256 {found}, not the {file.sha256} of {entry.name!r} "
-            f"({entry.variant}): it is damaged, or another variant. {remedy}"
-        )
-    _verified.add(key)
-    return path
+    return f"{path} has {seen} of {entry.name!r} ({entry.variant}): {guess}. {remedy}"
 
 
 def _fetch(entry: Entry, file: File, folder: Path) -> Path:
     """Download a file; it gets its name only when it is whole and its hash is right."""
     target = folder / file.path
+    url = f"{entry.url}{target.name}"
     try:
         pooch.utils.make_local_storage(str(target.parent), env="MAPPING_CACHE")
     except OSError as error:
@@ -238,7 +262,7 @@ def _fetch(entry: Entry, file: File, folder: Path) -> Path:
     downloader = pooch.HTTPDownloader(timeout=30, progressbar=shows_progress())
     try:
         pooch.retrieve(
-            entry.url,
+            url,
             known_hash=f"sha256:{file.sha256}",
             fname=target.name,
             path=target.parent,
@@ -246,12 +270,12 @@ def _fetch(entry: Entry, file: File, folder: Path) -> Path:
         )
     except ValueError as error:  # pooch: the hash doesn't match; the partial file is gone
         raise CorruptKnowledge(
-            f"{entry.url} sent something else than {file.path} of {entry.name!r} (its SHA-256 "
+            f"{url} sent something else than {file.path} of {entry.name!r} (its SHA-256 "
             f"isn't {file.sha256}). Nothing was kept. Try again, or: {entry.obtain}."
         ) from error
     except requests.RequestException as error:
         raise DownloadFailed(
-            f"{file.path} of {entry.name!r} could not be downloaded from {entry.url} "
+            f"{file.path} of {entry.name!r} could not be downloaded from {url} "
             f"({error.__class__.__name__}: no network, or the server refused or broke off). "
             f"Nothing was kept. How to get it: put the file at {target}.\n"
             f"Instead: {entry.fallback}."

@@ -299,4 +299,5 @@ def test_small_cnn(images):
 
 def test_the_entries_of_the_weights():
     assert find("efficientnet-lite0").size == 18_826_032
-    assert find("resnet18").url.endswith(find("resnet18").files[0].path)
+    assert find("resnet18").size == 46_830_571
+    assert find("resnet50").size == 102_530_333

@@ -1,5 +1,6 @@
 import hashlib
 import http.server
+import importlib
 import os
 import threading
 from dataclasses import replace
@@ -7,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torchvision
 
 from mapping_lib._names import suggest
 from mapping_lib.lab import registry
@@ -29,7 +31,7 @@ SIZE = len(CONTENT)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def entry(place="cache", *, url=None, path="folder/file.bin", sha256=SHA256, size=SIZE):
+def entry(place="data", *, url=None, path="folder/file.bin", sha256=SHA256, size=SIZE):
     return Entry(
         name="thing",
         variant="small",
@@ -41,9 +43,9 @@ def entry(place="cache", *, url=None, path="folder/file.bin", sha256=SHA256, siz
         citation="nobody2000nothing",
         files=(File(path, sha256, size, place),),
         publishable=True,
-        offline=False,
         obtain="ask nobody",
         fallback="another thing",
+        reader="data.thing",
         url=url,
     )
 
@@ -91,7 +93,14 @@ def test_entries_are_complete(e):
         assert not Path(f.path).is_absolute()
         assert ".." not in Path(f.path).parts
     assert e.offline == (e.tier == "bundled")
-    assert e.url is None or len(e.files) == 1
+    assert e.url is None or e.url.startswith("https://")
+    assert e.url is None or e.url.endswith("/")
+
+
+@pytest.mark.parametrize("e", ENTRIES, ids=lambda e: e.name)
+def test_every_entry_names_its_reader(e):
+    module, _, name = e.reader.rpartition(".")
+    assert callable(getattr(importlib.import_module(f"mapping_lib.lab.{module}"), name))
 
 
 @pytest.mark.parametrize("e", [e for e in ENTRIES if e.tier == "bundled"], ids=lambda e: e.name)
@@ -100,13 +109,17 @@ def test_everything_bundled_is_here_and_unchanged(e):
         assert locate(e, f.path).stat().st_size == f.size
 
 
-def test_resnet_file_name_carries_its_hash():
-    (file,) = find("resnet18").files
-    assert file.path == f"resnet18-{file.sha256[:8]}.pth"
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_resnet_file_name_carries_its_hash(name):
+    (file,) = find(name).files
+    assert file.path == f"{name}-{file.sha256[:8]}.pth"
+    assert getattr(torchvision.models, f"ResNet{name[6:]}_Weights").IMAGENET1K_V1.url == (
+        f"{find(name).url}{file.path}"
+    )
 
 
 def test_hash_of_a_set_is_that_of_sha256sums_lines():
-    e = replace(entry(), files=(File("b", "1" * 64, 1, "cache"), File("a", "2" * 64, 2, "cache")))
+    e = replace(entry(), files=(File("b", "1" * 64, 1, "data"), File("a", "2" * 64, 2, "data")))
     lines = f"{'1' * 64}  b\n{'2' * 64}  a\n"
     assert e.sha256 == hashlib.sha256(lines.encode()).hexdigest()
     assert e.size == 3
@@ -126,9 +139,9 @@ def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match="unknown entry 'hymenopetra'; did you mean 'hymenoptera'"):
         find("hymenopetra")
     with pytest.raises(
-        ValueError, match="unknown entry 'mnist'; known names: 'efficientnet-lite0'"
+        ValueError, match="unknown entry 'imagenet'; known names: 'amazon-reviews'"
     ):
-        find("mnist")
+        find("imagenet")
     with pytest.raises(ValueError, match=r"'resnet18' has no variant 'torchvision'; "):
         find("resnet18", variant="torchvision")
     with pytest.raises(
@@ -169,7 +182,7 @@ def test_missing_data_folder_is_named(cache, tmp_path, monkeypatch):
     with pytest.raises(MissingKnowledge) as caught:
         locate("hymenoptera", download=True)
     assert str(tmp_path / "hymenoptera" / "hymenoptera_data.zip") in str(caught.value)
-    assert "isn't set" not in str(caught.value)
+    assert f"MAPPING_DATA names {tmp_path}, which is empty" in str(caught.value)
     assert "can't be downloaded automatically" in str(caught.value)
     assert "isn't this variant" in str(caught.value)
 
@@ -268,15 +281,16 @@ def test_cache_folder(monkeypatch, tmp_path):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(self.path)
-        if self.path == "/refused":
+        case = self.path.split("/")[1]
+        if case == "refused":
             self.send_error(403)
             return
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
-        if self.path == "/torn":
+        if case == "torn":
             self.wfile.write(CONTENT[: len(CONTENT) // 2])
-        elif self.path == "/wrong":
+        elif case == "wrong":
             self.wfile.write(CONTENT[::-1])
         else:
             self.wfile.write(CONTENT)
@@ -298,7 +312,7 @@ def server():
 
 
 def address(server, path):
-    return f"http://127.0.0.1:{server.server_port}{path}"
+    return f"http://127.0.0.1:{server.server_port}/{path}/"
 
 
 def files_in(folder):
@@ -306,7 +320,7 @@ def files_in(folder):
 
 
 def test_download_only_when_asked(cache, server):
-    e = entry(url=address(server, "/whole"))
+    e = entry(url=address(server, "whole"))
     with pytest.raises(MissingKnowledge):
         locate(e)
     assert server.requests == []
@@ -315,29 +329,29 @@ def test_download_only_when_asked(cache, server):
     assert path == cache / "folder" / "file.bin"
     assert path.read_bytes() == CONTENT
     assert locate(e, download=True) == path
-    assert server.requests == ["/whole"]
+    assert server.requests == ["/whole/file.bin"]
     assert files_in(cache) == [path]
 
 
-@pytest.mark.parametrize("path", ["/torn", "/refused"])
+@pytest.mark.parametrize("path", ["torn", "refused"])
 def test_a_download_that_breaks_off_leaves_nothing(cache, server, path):
     e = entry(url=address(server, path))
     with pytest.raises(DownloadFailed) as caught:
         locate(e, download=True)
     text = str(caught.value)
-    for words in (e.url, "Nothing was kept", str(cache / "folder/file.bin"), "Instead: another"):
+    for words in (f"{e.url}file.bin", "Nothing was kept", str(cache / "folder/file.bin"), "Instead: another"):
         assert words in text
     assert files_in(cache) == []
 
 
 def test_wrong_bytes_from_the_server_are_not_kept(cache, server):
     with pytest.raises(CorruptKnowledge, match=r"sent something else than folder/file.bin"):
-        locate(entry(url=address(server, "/wrong")), download=True)
+        locate(entry(url=address(server, "wrong")), download=True)
     assert files_in(cache) == []
 
 
 def test_no_network(cache, server):
-    url = address(server, "/whole")
+    url = address(server, "whole")
     server.shutdown()
     server.server_close()
     with pytest.raises(DownloadFailed, match=r"ConnectionError: no network, or the server"):
@@ -352,7 +366,7 @@ def test_an_interrupt_leaves_nothing(cache, server, monkeypatch):
 
     monkeypatch.setattr(registry.pooch.HTTPDownloader, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        locate(entry(url=address(server, "/whole")), download=True)
+        locate(entry(url=address(server, "whole")), download=True)
     assert files_in(cache) == []
 
 
@@ -363,12 +377,12 @@ def test_a_full_disk_is_no_network_error(cache, server, monkeypatch):
 
     monkeypatch.setattr(registry.pooch.HTTPDownloader, "__call__", full)
     with pytest.raises(CacheNotWritable, match=r"No space left on device.*Make room"):
-        locate(entry(url=address(server, "/whole")), download=True)
+        locate(entry(url=address(server, "whole")), download=True)
     assert files_in(cache) == []
 
 
 def test_two_at_once(cache, server):
-    e = entry(url=address(server, "/whole"))
+    e = entry(url=address(server, "whole"))
     paths = []
     threads = [
         threading.Thread(target=lambda: paths.append(locate(e, download=True))) for _ in range(2)
@@ -385,7 +399,7 @@ def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch, server):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("MAPPING_CACHE", str(tmp_path / "file"))
     with pytest.raises(CacheNotWritable, match=r"can't write folder/file.bin into .*Set MAPPING_C"):
-        locate(entry(url=address(server, "/whole")), download=True)
+        locate(entry(url=address(server, "whole")), download=True)
     assert server.requests == []
 
 
@@ -394,7 +408,7 @@ def test_a_read_only_cache(cache, server):
     cache.mkdir()
     cache.chmod(0o500)
     with pytest.raises(CacheNotWritable, match="PermissionError"):
-        locate(entry(url=address(server, "/whole")), download=True)
+        locate(entry(url=address(server, "whole")), download=True)
 
 
 def test_a_write_that_is_refused(cache, server, monkeypatch):
@@ -403,4 +417,4 @@ def test_a_write_that_is_refused(cache, server, monkeypatch):
 
     monkeypatch.setattr(registry.pooch.utils, "make_local_storage", refuse)
     with pytest.raises(CacheNotWritable, match=r"\(PermissionError\)"):
-        locate(entry(url=address(server, "/whole")), download=True)
+        locate(entry(url=address(server, "whole")), download=True)

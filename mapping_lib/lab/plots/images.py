@@ -51,7 +51,7 @@ def gallery(
         titles = [images.classes[int(images.labels[index])] for index in chosen]
     if not chosen or len(titles) != len(chosen):
         raise ValueError(f"{len(chosen)} images and {len(titles)} titles: at least one of each")
-    entry = find(images.domain)
+    entry = find(images.entry)
     if not entry.publishable:
         figure, (axis,) = panels(ratio=0.15)
         words = f"{len(chosen)} pictures, not shown: {entry.name} may not be published"
