@@ -10,18 +10,17 @@ right halves to test, 96 px, grey), with 1, 5 and 20 labels a class and five see
 training patches, the new layers and the order; the 400 test patches are always the same.
 Learning rates are chosen by `choose` on patches of the left halves alone; no test patch is used.
 
-ants-bees: the notebook of section 5.2 itself, run by papermill with data="real" and five seeds.
+ants-bees: the two methods of the notebook's live comparison, with its settings, on the official
+split at 224 px with five seeds. A seed draws the new layers and the order.
 """
 
 import argparse
-import json
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -29,17 +28,22 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mapping_lib.lab import backbones, results
-from mapping_lib.lab.data import Images, photographs
-from mapping_lib.lab.registry import find
+from mapping_lib.lab.data import Images, photographs, transfer_problem
+from mapping_lib.lab.training import fit
 
-ROOT = Path(__file__).resolve().parents[1]
+FOLDER = Path(__file__).resolve().parents[1] / "book" / "results"
 SIZE, SEEDS, LABELS = 96, range(5), (1, 5, 20)
 STEPS, BATCH = 80, 16  # of every method that trains the body of EfficientNet-Lite0
-RECIPE = {"rate": 0.001, "momentum": 0.9, "batch": 4, "epochs": 25}  # of the PyTorch tutorial
+# Of the PyTorch tutorial; and of the small network on ants and bees.
+RECIPE: dict[str, Any] = {"rate": 0.001, "momentum": 0.9, "batch_size": 4, "epochs": 25}
+BASELINE: dict[str, Any] = {"rate": 0.003, "momentum": 0.9, "batch_size": 16, "epochs": 15}
+PACKAGES = ("torch", "timm", "scikit-learn", "numpy", "pillow")
+SETTINGS = {"size": SIZE, "test": 400, "steps": STEPS, "batch": BATCH, "momentum": 0.9}
 TUNING_SEED, VALIDATION_SEED = 1000, 2000
 
-Curve = list[dict[str, float]]
+Curve = list[dict[str, float]] | None  # None: nobody wants to see it
 Outcome = tuple[float, float]  # test accuracy, CPU seconds to train
+Methods = dict[str, tuple[Callable[..., Outcome], str]]  # how to train, how that was chosen
 
 
 def batches(n: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
@@ -151,52 +155,52 @@ def train_body(
 
     def watch(step: int, loss: float) -> None:
         nonlocal start, seconds
-        if wanted and step % 20 == 0:
+        if curve is not None and step % 20 == 0:
             seconds += time.process_time() - start
-            training = model.training
+            mode = model.training
             curve.append({"step": step, "loss": loss, "accuracy": score(problem, model)})
-            model.train(training)
+            model.train(mode)
             start = time.process_time()
 
-    wanted = bool(curve)
-    curve.clear()
     descend(model, groups, train, batch=BATCH, steps=steps, seed=seed, watch=watch)
     seconds += time.process_time() - start
     reached = score(problem, model)
-    if wanted:
+    if curve is not None:
         curve.append({"step": steps, "accuracy": reached})
     return reached, seconds
 
 
-def from_scratch_large(problem: Problem, seed: int, rate: float, curve: Curve) -> Outcome:
+def from_scratch_large(
+    problem: Problem, seed: int, rate: float, curve: Curve, steps: int = STEPS
+) -> Outcome:
     """EfficientNet-Lite0 with random weights, everything trained."""
     model = backbones.efficientnet_lite0(pretrained=False, classes=problem.classes)
     groups = backbones.parameter_groups(model, head_rate=rate, body_rate=rate)
-    return train_body(problem, model, groups, seed, curve)
+    return train_body(problem, model, groups, seed, curve, steps)
 
 
 def from_scratch_longer(problem: Problem, seed: int, rate: float, curve: Curve) -> Outcome:
     """The same with the same rate and 400 steps; 20 labels and three seeds only."""
-    model = backbones.efficientnet_lite0(pretrained=False, classes=problem.classes)
-    groups = backbones.parameter_groups(model, head_rate=rate, body_rate=rate)
-    return train_body(problem, model, groups, seed, curve, steps=5 * STEPS)
+    return from_scratch_large(problem, seed, rate, curve, 5 * STEPS)
 
 
 def train_head(problem: Problem, seed: int, steps: int | None = None) -> nn.Linear:
     """Train a new linear layer on the frozen features by the source's recipe."""
     head = nn.Linear(problem.train_features.shape[1], problem.classes)
-    n, batch = len(problem.train), int(RECIPE["batch"])
-    steps = steps or int(RECIPE["epochs"]) * -(-n // batch)
+    n, batch = len(problem.train), RECIPE["batch_size"]
+    steps = steps or RECIPE["epochs"] * -(-n // batch)
     groups: list[dict[str, object]] = [{"params": head.parameters(), "lr": RECIPE["rate"]}]
     train = (problem.train_features, problem.train.labels)
     descend(head, groups, train, batch=batch, steps=steps, seed=seed)
     return head
 
 
-def frozen_recipe(problem: Problem, seed: int, rate: float, curve: Curve) -> Outcome:
+def frozen_recipe(
+    problem: Problem, seed: int, rate: float, curve: Curve, steps: int | None = None
+) -> Outcome:
     """Frozen features and a head trained by the source's recipe, 25 epochs."""
     start = time.process_time()
-    head = train_head(problem, seed)
+    head = train_head(problem, seed, steps)
     seconds = problem.feature_seconds + time.process_time() - start
     return score(problem, head, on_features=True), seconds
 
@@ -223,10 +227,7 @@ def frozen_solved(problem: Problem, seed: int, rate: float, curve: Curve) -> Out
 
 def frozen_fixed(problem: Problem, seed: int, rate: float, curve: Curve) -> Outcome:
     """The recipe stopped after 125 steps of 4 images, body in eval mode."""
-    start = time.process_time()
-    head = train_head(problem, seed, steps=125)
-    seconds = problem.feature_seconds + time.process_time() - start
-    return score(problem, head, on_features=True), seconds
+    return frozen_recipe(problem, seed, rate, curve, 125)
 
 
 def frozen_free(problem: Problem, seed: int, rate: float, curve: Curve) -> Outcome:
@@ -238,7 +239,7 @@ def frozen_free(problem: Problem, seed: int, rate: float, curve: Curve) -> Outco
     start = time.process_time()
     groups: list[dict[str, object]] = [{"params": model.head.parameters(), "lr": RECIPE["rate"]}]
     train = (problem.train.images, problem.train.labels)
-    descend(model, groups, train, batch=int(RECIPE["batch"]), steps=125, seed=seed)
+    descend(model, groups, train, batch=RECIPE["batch_size"], steps=125, seed=seed)
     seconds = time.process_time() - start
     return score(problem, model), seconds
 
@@ -283,19 +284,25 @@ def sweep(problem: Problem, seed: int) -> Iterator[dict[str, float]]:
         }
 
 
-METHODS = {
-    "small CNN from scratch": from_scratch_small,
-    "frozen, recipe": frozen_recipe,
-    "frozen, solved, default penalty": frozen_penalised,
-    "frozen, solved, hardly any penalty": frozen_solved,
-    "frozen, 125 steps": frozen_fixed,
-    "frozen, 125 steps, batch norm in train mode": frozen_free,
-    "fine-tuned, smaller rate for the body": smaller_rate,
-    "fine-tuned, one rate": one_rate,
-    "EfficientNet-Lite0 from scratch": from_scratch_large,
-    "EfficientNet-Lite0 from scratch, 400 steps": from_scratch_longer,
+BY_CHOOSE = "rate by `choose`: accuracy on other patches of the left halves, 5 labels a class"
+BY_SOURCE = "nothing chosen: the source's recipe"
+SHORTER = BY_SOURCE + ", its number of steps at one label a class"
+METHODS: Methods = {
+    "small CNN from scratch": (from_scratch_small, BY_CHOOSE),
+    "frozen, recipe": (frozen_recipe, BY_SOURCE),
+    "frozen, solved, default penalty": (frozen_penalised, "nothing chosen: scikit-learn's default"),
+    "frozen, solved, hardly any penalty": (frozen_solved, "C by hand, for hardly any penalty"),
+    "frozen, 125 steps": (frozen_fixed, SHORTER),
+    "frozen, 125 steps, batch norm in train mode": (frozen_free, SHORTER),
+    "fine-tuned, smaller rate for the body": (smaller_rate, BY_CHOOSE + "; the tenth set by hand"),
+    "fine-tuned, one rate": (one_rate, BY_CHOOSE),
+    "EfficientNet-Lite0 from scratch": (from_scratch_large, BY_CHOOSE),
+    "EfficientNet-Lite0 from scratch, 400 steps": (
+        from_scratch_longer,
+        "rate as chosen for 80 steps",
+    ),
 }
-FEWER = {"EfficientNet-Lite0 from scratch, 400 steps": ((20,), range(3))}  # labels, seeds
+FEWER = {"EfficientNet-Lite0 from scratch, 400 steps": [(20, seed) for seed in range(3)]}
 RATES = {
     "small CNN from scratch": (0.003, 0.01, 0.03),
     "EfficientNet-Lite0 from scratch": (0.01, 0.03, 0.1),
@@ -306,6 +313,11 @@ BODY_RATES = (0.0, 0.0001, 0.001, 0.003, 0.01, 0.03)
 CURVES = ("fine-tuned, smaller rate for the body", "fine-tuned, one rate")
 
 
+def described(methods: Methods) -> dict[str, results.Method]:
+    """Describe each method by its function's docstring."""
+    return {name: results.Method(f.__doc__ or "", chosen) for name, (f, chosen) in methods.items()}
+
+
 def choose(method: str) -> dict[str, object]:
     """Choose a method's rate at 5 labels a class, on other patches of the left halves."""
     train, _ = photographs(5, seed=TUNING_SEED, size=SIZE, test_per_class=1)
@@ -314,111 +326,104 @@ def choose(method: str) -> dict[str, object]:
     tried = {}
     for rate in RATES[method]:
         torch.manual_seed(TUNING_SEED)
-        tried[str(rate)] = METHODS[method](problem, TUNING_SEED, rate, [])[0]
-        print(f"choose {method}: rate {rate} validation {tried[str(rate)]:.3f}", flush=True)
+        tried[str(rate)], _ = METHODS[method][0](problem, TUNING_SEED, rate, None)
     best = max(RATES[method], key=lambda rate: (tried[str(rate)], -rate))
     return {"method": method, "rate": best, "validation accuracy by rate": tried}
 
 
-def measure_photographs(path: Path) -> None:
+def measure_photographs() -> None:
     """Fill book/results/fine_tuning_photographs.json."""
-    entry = find("photographs")
-    content = {
-        "problem": "photographs, patches of left halves to train, of right halves to test",
-        "recipe": "scripts/results_5_2.py photographs",
-        "data": {"variant": entry.variant, "sha256": entry.sha256, "size": SIZE, "test": 400},
-        "weights": {"sha256": find("efficientnet-lite0").sha256},
-        "methods": {name: " ".join((m.__doc__ or "").split()) for name, m in METHODS.items()},
-        "settings": {"steps": STEPS, "batch": BATCH, "momentum": 0.9, "source's recipe": RECIPE},
-        "conditions": results.conditions(["torch", "timm", "scikit-learn", "numpy", "pillow"]),
-        "chosen": [],
-        "rows": [],
-        "curves": [],
-        "sweep": [],
-    }
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        content |= {k: stored.get(k, []) for k in ("chosen", "rows", "curves", "sweep")}
-    for method, function in METHODS.items():
-        chosen = {choice["method"]: choice["rate"] for choice in content["chosen"]}
-        if method in RATES and method not in chosen:
-            content["chosen"].append(choose(method))
-            chosen[method] = content["chosen"][-1]["rate"]
-            results.write(path, content)
-        rate = chosen.get(method.removesuffix(", 400 steps"), 0.0)
-        wanted, seeds = FEWER.get(method, (LABELS, SEEDS))
-        for labels in wanted:
-            for seed in seeds:
-                key = {"method": method, "labels_per_class": labels, "seed": seed}
-                if any(key.items() <= row.items() for row in content["rows"]):
-                    continue
-                problem = problem_of(labels, seed)
-                torch.manual_seed(seed)
-                curve: Curve = [{}] if labels == 5 and method in CURVES else []
-                reached, seconds = function(problem, seed, rate, curve)
-                row = {"accuracy": round(reached, 4), "seconds": round(seconds, 2)}
-                content["rows"].append(key | row)
-                content["curves"] += [key | point for point in curve]
-                results.write(path, content)
-                print(key | row, flush=True)
+    recorder = results.Recorder(
+        FOLDER / "fine_tuning_photographs.json",
+        problem="photographs, patches of left halves to train, of right halves to test",
+        recipe="scripts/results_5_2.py photographs",
+        data=["photographs"],
+        weights=["efficientnet-lite0"],
+        methods=described(METHODS),
+        packages=PACKAGES,
+        settings=SETTINGS | {"source's recipe": RECIPE},
+    )
+    for method in RATES:
+        if not any(choice["method"] == method for choice in recorder.rows("chosen")):
+            recorder.extend("chosen", [choose(method)])
+    rates = {choice["method"]: choice["rate"] for choice in recorder.rows("chosen")}
+
+    def measure(key: results.Row) -> dict[str, float]:
+        method, labels, seed = key.values()
+        problem = problem_of(labels, seed)
+        torch.manual_seed(seed)
+        rate = rates.get(method.removesuffix(", 400 steps"), 0.0)
+        curve: Curve = [] if labels == 5 and method in CURVES else None
+        reached, seconds = METHODS[method][0](problem, seed, rate, curve)
+        recorder.extend("curves", [key | point for point in curve or []])
+        return {"accuracy": round(reached, 4), "seconds": seconds}
+
+    keys = [
+        {"method": method, "labels_per_class": labels, "seed": seed}
+        for method in METHODS
+        for labels, seed in FEWER.get(method, product(LABELS, SEEDS))
+    ]
+    recorder.measure(keys, measure)
     for seed in SEEDS:
-        if not any(row["seed"] == seed for row in content["sweep"]):
-            points = list(sweep(problem_of(5, seed), seed))
-            content["sweep"] += [{"labels_per_class": 5, "seed": seed} | p for p in points]
-            results.write(path, content)
-            print(points, flush=True)
-    order = list(METHODS)
-    content["rows"].sort(key=lambda r: (order.index(r["method"]), r["labels_per_class"], r["seed"]))
-    results.write(path, content)
+        if not any(row["seed"] == seed for row in recorder.rows("sweep")):
+            points = sweep(problem_of(5, seed), seed)
+            recorder.extend("sweep", [{"labels_per_class": 5, "seed": seed} | p for p in points])
 
 
-def measure_ants_bees(path: Path) -> None:
-    """Fill book/results/fine_tuning_ants_bees.json by running the notebook."""
-    import nbformat
-    import papermill
+def scratch_live(problem: Problem, seed: int) -> Outcome:
+    """A small network, each image standardised, 15 epochs."""
+    model = backbones.small_cnn(problem.classes)
+    start = time.process_time()
+    fit(model, cross_entropy, problem.train.images, problem.train.labels, **BASELINE, seed=seed)
+    seconds = time.process_time() - start
+    return score(problem, model), seconds
 
-    notebook = ROOT / "book" / "5_practice" / "5_2_pytorch_fine_tuning.ipynb"
-    entry = find("hymenoptera")
-    content = {
-        "problem": "ants and bees, official split",
-        "recipe": "scripts/results_5_2.py ants-bees",
-        "data": {"variant": entry.variant, "sha256": entry.sha256},
-        "weights": {"sha256": find("efficientnet-lite0").sha256},
-        "conditions": results.conditions(["torch", "timm", "scikit-learn", "numpy", "pillow"]),
-        "rows": [],
+
+def frozen_live(problem: Problem, seed: int) -> Outcome:
+    """Frozen features, computed once, and a new head trained by the source's recipe, 25 epochs."""
+    head = nn.Linear(problem.train_features.shape[1], problem.classes)
+    start = time.process_time()
+    fit(head, cross_entropy, problem.train_features, problem.train.labels, **RECIPE, seed=seed)
+    seconds = problem.feature_seconds + time.process_time() - start
+    return score(problem, head, on_features=True), seconds
+
+
+def measure_ants_bees() -> None:
+    """Fill book/results/fine_tuning_ants_bees.json."""
+    methods: Methods = {
+        "small CNN from scratch": (scratch_live, "rate as on the photographs, epochs set by hand"),
+        "frozen body, new head": (frozen_live, BY_SOURCE),
     }
-    os.environ["MAPPING_DATA"] = str(Path(os.environ["MAPPING_DATA"]).absolute())
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.ipynb"
-        papermill.execute_notebook(
-            str(notebook),
-            str(out),
-            {"data": "real", "seed": SEEDS[0], "seeds": len(SEEDS)},
-            cwd=str(notebook.parent),
-            progress_bar=False,
-        )
-        cells = nbformat.read(out, 4).cells
-    (measured,) = [cell for cell in cells if "measured" in cell.metadata.get("tags", [])]
-    text = "".join(o.text for o in measured.outputs if o.output_type == "stream")
-    content["rows"] = json.loads(text)
-    results.write(path, content)
-    print(text)
+    recorder = results.Recorder(
+        FOLDER / "fine_tuning_ants_bees.json",
+        problem="ants and bees, official split",
+        recipe="scripts/results_5_2.py ants-bees",
+        data=["hymenoptera"],
+        weights=["efficientnet-lite0"],
+        methods=described(methods),
+        packages=PACKAGES,
+        settings={"size": 224, "baseline": BASELINE, "source's recipe": RECIPE},
+    )
+    problem = Problem(*transfer_problem("real", seed=0))  # its split is official, drawn by no seed
+
+    def measure(key: results.Row) -> dict[str, float]:
+        torch.manual_seed(key["seed"])
+        reached, seconds = methods[key["method"]][0](problem, key["seed"])
+        return {"accuracy": round(reached, 4), "seconds": seconds}
+
+    recorder.measure([{"method": m, "seed": seed} for m in methods for seed in SEEDS], measure)
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Run one of the two recipes."""
+    recipes = {"photographs": measure_photographs, "ants-bees": measure_ants_bees}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("problem", choices=["photographs", "ants-bees"])
-    chosen = parser.parse_args(arguments).problem
+    parser.add_argument("problem", choices=recipes)
     torch.set_num_threads(1)
-    folder = ROOT / "book" / "results"
-    if chosen == "photographs":
-        measure_photographs(folder / "fine_tuning_photographs.json")
-    else:
-        measure_ants_bees(folder / "fine_tuning_ants_bees.json")
+    recipes[parser.parse_args().problem]()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

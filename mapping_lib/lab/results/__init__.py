@@ -6,13 +6,14 @@ A row is a method, the columns of the problem, a seed, and after it what was mea
 hold further tables, such as learning curves.
 """
 
-from mapping_lib.lab.results.files import folder, key_of, load, read, write
+from mapping_lib.lab.results.files import Row, folder, key_of, load, read, write
 from mapping_lib.lab.results.recorder import Method, Recorder, conditions
 from mapping_lib.lab.results.tables import comparison, mean_and_sd
 
 __all__ = [
     "Method",
     "Recorder",
+    "Row",
     "comparison",
     "conditions",
     "folder",

@@ -8,6 +8,7 @@ from typing import Any
 from mapping_lib.lab.files import whole
 
 Row = dict[str, Any]
+"""One row of a table, by column."""
 
 FIELDS = ("problem", "recipe", "methods", "conditions", "rows")
 METHOD = ("what", "chosen")
