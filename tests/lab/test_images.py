@@ -14,8 +14,9 @@ def closed():
     plt.close("all")
 
 
-def images(domain="photographs", n=5):
-    return Images(torch.rand(n, 3, 8, 8), torch.arange(n) % 2, ("cat", "cup"), domain, "test")
+def images(entry="photographs", n=5):
+    pixels, labels = torch.rand(n, 3, 8, 8), torch.arange(n) % 2
+    return Images(pixels, labels, ("cat", "cup"), entry=entry, split="test", domain="part")
 
 
 def drawn(figure):

@@ -2,6 +2,10 @@ import hashlib
 import http.server
 import importlib
 import os
+import pickle
+import subprocess
+import sys
+import tempfile
 import threading
 from dataclasses import replace
 from importlib.metadata import version
@@ -11,7 +15,7 @@ import pytest
 import torchvision
 
 from mapping_lib._names import suggest
-from mapping_lib.lab import registry
+from mapping_lib.lab import backbones, registry
 from mapping_lib.lab.registry import (
     ENTRIES,
     CacheNotWritable,
@@ -138,9 +142,7 @@ def test_find_by_name_and_variant():
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match="unknown entry 'hymenopetra'; did you mean 'hymenoptera'"):
         find("hymenopetra")
-    with pytest.raises(
-        ValueError, match="unknown entry 'imagenet'; known names: 'amazon-reviews'"
-    ):
+    with pytest.raises(ValueError, match="unknown entry 'imagenet'; known names: 'amazon-reviews'"):
         find("imagenet")
     with pytest.raises(ValueError, match=r"'resnet18' has no variant 'torchvision'; "):
         find("resnet18", variant="torchvision")
@@ -192,6 +194,25 @@ def test_missing_package_is_named():
         locate(entry("no_such_package"))
 
 
+def test_a_data_folder_that_is_none(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAPPING_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(MissingKnowledge, match=r"nowhere, which isn't a folder"):
+        locate("hymenoptera")
+
+
+def test_files_of_keras_are_found_in_its_folder_too(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    e = entry("keras", path="file.h5")
+    with pytest.raises(MissingKnowledge) as caught:
+        locate(e)
+    own, theirs = cache / "keras" / "models", tmp_path / "keras" / "models"
+    assert f"Looked for: {own / 'file.h5'}; {theirs / 'file.h5'}\n" in str(caught.value)
+    for folder in (theirs, own):  # ours first
+        folder.mkdir(parents=True)
+        (folder / "file.h5").write_bytes(CONTENT)
+        assert locate(e) == folder / "file.h5"
+
+
 def test_found_in_the_data_folder(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("MAPPING_DATA", str(tmp_path / "data"))
     path = tmp_path / "data" / "folder" / "file.bin"
@@ -209,6 +230,55 @@ def test_wrong_size_and_wrong_hash(cache):
     path.write_bytes(CONTENT[:-1] + b"x")
     with pytest.raises(CorruptKnowledge, match=f"not the {SHA256} of 'thing' .*Remove it and get"):
         locate(entry())
+
+
+def test_a_file_in_place_of_another_is_named(cache, tmp_path, monkeypatch):
+    """Swapped files, also of one size, are recognised by their hashes."""
+    first, second = (
+        replace(e, name=name, files=(replace(e.files[0], path=name, sha256=sha256),))
+        for name, content in (("first", CONTENT), ("second", CONTENT[::-1]))
+        for e, sha256 in [(entry(), hashlib.sha256(content).hexdigest())]
+    )
+    monkeypatch.setattr(registry, "ENTRIES", (first, second))
+    cache.mkdir()
+    (cache / "first").write_bytes(CONTENT[::-1])
+    (cache / "second").write_bytes(CONTENT)
+    with pytest.raises(CorruptKnowledge, match=r"of 'first' \(small\): it is second of 'second'"):
+        locate("first")
+    with pytest.raises(CorruptKnowledge, match=r"of 'second' \(small\): it is first of 'first'"):
+        locate("second")
+
+
+def test_a_hostile_file_in_torchs_cache_is_refused_not_run(tmp_path, monkeypatch):
+    """torch.hub trusts any file of the right name; a pickle can run code when it is loaded."""
+    monkeypatch.setattr(registry.torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    trap = tmp_path / "trapped"
+    for name in ("resnet18", "resnet50"):
+        (file,) = find(name).files
+        content = pickle.dumps(Trap(trap))
+        (tmp_path / "checkpoints" / file.path).write_bytes(content)
+        with pytest.raises(CorruptKnowledge, match="Remove it and get the right one"):
+            getattr(backbones, name)()
+        # And should the hash ever be that of a hostile file, torch reads tensors alone.
+        known = replace(file, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        monkeypatch.setattr(registry, "ENTRIES", (replace(find(name), files=(known,)),))
+        with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+            getattr(backbones, name)()
+        monkeypatch.setattr(registry, "ENTRIES", ENTRIES)
+    assert not trap.exists()
+    pickle.loads(content)
+    assert trap.exists()  # the trap was one
+
+
+class Trap:
+    """An object whose unpickling makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
 
 
 def test_a_file_of_another_version_of_a_package(tmp_path, monkeypatch):
@@ -292,6 +362,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(CONTENT[: len(CONTENT) // 2])
         elif case == "wrong":
             self.wfile.write(CONTENT[::-1])
+        elif case == "together":
+            self.wfile.write(CONTENT[: SIZE // 2])
+            self.server.together.wait()
+            self.wfile.write(CONTENT[SIZE // 2 :])
+        elif case == "stalled":
+            self.wfile.write(CONTENT[: SIZE // 2])
+            self.server.stalled.set()
+            self.server.release.wait(timeout=60)
         else:
             self.wfile.write(CONTENT)
 
@@ -303,6 +381,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.requests = []
+    server.stalled = threading.Event()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -339,7 +418,12 @@ def test_a_download_that_breaks_off_leaves_nothing(cache, server, path):
     with pytest.raises(DownloadFailed) as caught:
         locate(e, download=True)
     text = str(caught.value)
-    for words in (f"{e.url}file.bin", "Nothing was kept", str(cache / "folder/file.bin"), "Instead: another"):
+    for words in (
+        f"{e.url}file.bin",
+        "Nothing was kept",
+        str(cache / "folder/file.bin"),
+        "Instead: another",
+    ):
         assert words in text
     assert files_in(cache) == []
 
@@ -395,6 +479,44 @@ def test_two_at_once(cache, server):
     assert files_in(cache) == paths[:1]
 
 
+FETCH = """
+import sys
+from pathlib import Path
+from mapping_lib.lab.registry import Entry, File, locate
+sha256, size, url = sys.argv[1:]
+fields = dict.fromkeys(("title", "source", "licence", "citation", "obtain", "fallback"), "x")
+files = (File("folder/file.bin", sha256, int(size), "data"),)
+thing = Entry("thing", "small", "real", "data", files=files, publishable=True, reader="x",
+              url=url, **fields)
+print(locate(thing, download=True))
+"""
+
+
+def test_two_processes_at_once(cache, server):
+    """Both wait until the other has asked, so both write; both get the whole file."""
+    server.together = threading.Barrier(2, timeout=60)
+    command = [sys.executable, "-c", FETCH, SHA256, str(SIZE), address(server, "together")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate(timeout=120)[0].strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert server.requests == ["/together/file.bin"] * 2
+    assert printed == [str(cache / "folder" / "file.bin")] * 2
+    assert files_in(cache) == [cache / "folder" / "file.bin"]
+    assert files_in(cache)[0].read_bytes() == CONTENT
+
+
+def test_a_process_killed_in_a_download_leaves_no_file_of_that_name(cache, server):
+    server.release = threading.Event()
+    command = [sys.executable, "-c", FETCH, SHA256, str(SIZE), address(server, "stalled")]
+    process = subprocess.Popen(command)
+    server.stalled.wait(timeout=60)
+    process.kill()
+    process.wait(timeout=60)
+    server.release.set()
+    assert not (cache / "folder" / "file.bin").exists()
+    assert locate(entry(url=address(server, "whole")), download=True).read_bytes() == CONTENT
+
+
 def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch, server):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("MAPPING_CACHE", str(tmp_path / "file"))
@@ -403,12 +525,20 @@ def test_a_cache_that_cannot_be_made(tmp_path, monkeypatch, server):
     assert server.requests == []
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_cache(cache, server):
-    cache.mkdir()
-    cache.chmod(0o500)
-    with pytest.raises(CacheNotWritable, match="PermissionError"):
-        locate(entry(url=address(server, "whole")), download=True)
+@pytest.mark.skipif(os.name == "nt", reason="folders have other permissions there")
+def test_a_read_only_cache(server, monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is closed to other users
+        Path(folder).chmod(0o555)
+        monkeypatch.setenv("MAPPING_CACHE", folder)
+        user = os.geteuid()
+        if user == 0:  # root may write anywhere
+            os.seteuid(65534)
+        try:
+            with pytest.raises(CacheNotWritable, match=r"PermissionError.*Set MAPPING_CACHE"):
+                locate(entry(url=address(server, "whole")), download=True)
+        finally:
+            os.seteuid(user)
+    assert server.requests == []
 
 
 def test_a_write_that_is_refused(cache, server, monkeypatch):

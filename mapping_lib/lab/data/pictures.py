@@ -133,10 +133,12 @@ def office_caltech10_surf(domain: str) -> Features:
 
 
 def omniglot(*, size: int = 28, download: bool = False) -> tuple[Images, Images]:
-    """Return the two small sets of Omniglot's background alphabets, white on black.
+    """Return drawn characters of Omniglot's two small background sets, white on black.
 
-    Each has five alphabets, which share none: 136 characters in the first, 156 in the second, of 20
-    drawings each. The first is meant to train on, the second to test on.
+    Training: the first set, 136 characters of Balinese, Early Aramaic, Greek, Korean and Latin.
+    Test: the 106 characters of katakana, Sanskrit and Tagalog in the second. Its Greek and Latin
+    are left out, since the first set has them too: a test on them would be no test on alphabets
+    never seen. There are 20 drawings of each character.
 
     Parameters
     ----------
@@ -152,21 +154,34 @@ def omniglot(*, size: int = 28, download: bool = False) -> tuple[Images, Images]
     """
     at_least_one(size=size)
 
-    def part(number: int, split: str) -> Images:
-        stem = f"images_background_small{number}"
-        path = locate("omniglot", f"omniglot/{stem}.zip", download=download)
-        drawings: dict[str, list[Tensor]] = defaultdict(list)
-        with reading(path, "an archive of drawings"):
-            for name, content in members(path).items():
-                match name.parts:
-                    case (_, alphabet, character, _) if name.suffix == ".png":
-                        drawings[f"{alphabet} {character}"].append(_drawing(content, size))
-        if not drawings:
-            raise CorruptKnowledge(f"{path} holds no drawings {stem}/alphabet/character/*.png")
-        found = [(image, k) for k, images in enumerate(drawings.values()) for image in images]
-        return _images(found, tuple(drawings), entry="omniglot", split=split)
+    drawn = [_omniglot_set(number, size, download) for number in (1, 2)]
+    seen = {alphabet for alphabet, _ in drawn[0]}
+    unseen = {key: images for key, images in drawn[1].items() if key[0] not in seen}
+    train, test = (
+        _images(
+            [(image, k) for k, images in enumerate(characters.values()) for image in images],
+            tuple(" ".join(key) for key in characters),
+            entry="omniglot",
+            split=split,
+        )
+        for characters, split in ((drawn[0], "train"), (unseen, "test"))
+    )
+    return train, test
 
-    return part(1, "train"), part(2, "test")
+
+def _omniglot_set(number: int, size: int, download: bool) -> dict[tuple[str, str], list[Tensor]]:
+    """Read one archive: the drawings of each character, by alphabet and character."""
+    stem = f"images_background_small{number}"
+    path = locate("omniglot", f"omniglot/{stem}.zip", download=download)
+    drawings: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
+    with reading(path, "an archive of drawings"):
+        for name, content in members(path).items():
+            match name.parts:
+                case (_, alphabet, character, _) if name.suffix == ".png":
+                    drawings[alphabet, character].append(_drawing(content, size))
+    if not drawings:
+        raise CorruptKnowledge(f"{path} holds no drawings {stem}/alphabet/character/*.png")
+    return drawings
 
 
 def coco128(split: str) -> Scenes:

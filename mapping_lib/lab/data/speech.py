@@ -41,7 +41,7 @@ def spoken_digits(split: str) -> Clips:
             digit, speaker, index = name.stem.split("_")
             if (int(index) < 5) == (split == "test"):
                 clips.append((_waveform(content, 8000), DIGITS.index(digit), speaker))
-    return _clips(clips, 8000, DIGITS, entry="spoken-digits", split=split)
+        return _clips(clips, 8000, DIGITS, entry="spoken-digits", split=split)
 
 
 def emodb() -> Clips:
@@ -67,7 +67,7 @@ def emodb() -> Clips:
             )
             for row in csv.DictReader(table.splitlines())
         ]
-    return _clips(clips, 16000, EMOTIONS, entry="emodb", split="all")
+        return _clips(clips, 16000, EMOTIONS, entry="emodb", split="all")
 
 
 def _waveform(content: bytes, rate: int) -> Tensor:
