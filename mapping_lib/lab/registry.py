@@ -174,9 +174,9 @@ def _folders(file: File) -> list[Path]:
     if file.place == "data":
         given = os.environ.get("MAPPING_DATA")
         return ([Path(given).expanduser().absolute()] if given else []) + [cache_folder()]
-    if file.place == "torch":
+    if file.place == "torch-cache":
         return [_download_folder(file)]
-    if file.place == "keras":  # Keras's own folder is looked into, not written to
+    if file.place == "keras-cache":  # Keras's own folder is looked into, not written to
         own = os.environ.get("KERAS_HOME") or "~/.keras"
         return [_download_folder(file), Path(own).expanduser() / "models"]
     spec = importlib.util.find_spec(file.place)
@@ -185,9 +185,9 @@ def _folders(file: File) -> list[Path]:
 
 def _download_folder(file: File) -> Path:
     """Return the folder that a download of this file goes to."""
-    if file.place == "torch":
+    if file.place == "torch-cache":
         return Path(torch.hub.get_dir()) / "checkpoints"
-    return cache_folder() / "keras" / "models" if file.place == "keras" else cache_folder()
+    return cache_folder() / "keras" / "models" if file.place == "keras-cache" else cache_folder()
 
 
 def _missing(entry: Entry, file: File, folders: list[Path], download: bool) -> str:
@@ -241,7 +241,7 @@ def _wrong(entry: Entry, file: File, path: Path, size: int, sha256: str) -> str:
         for known in other.files:
             if known.sha256 == sha256:
                 guess = f"it is {known.path} of {other.name!r} ({other.variant})"
-    if file.place in ("data", "torch", "keras"):
+    if file.place in ("data", "torch-cache", "keras-cache"):
         remedy = f"Remove it and get the right one: {entry.obtain}."
     else:  # pip does nothing where it finds the package installed
         remedy = f"Get the right one: {entry.obtain} --force-reinstall --no-deps."

@@ -202,7 +202,7 @@ def test_a_data_folder_that_is_none(cache, tmp_path, monkeypatch):
 
 def test_files_of_keras_are_found_in_its_folder_too(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    e = entry("keras", path="file.h5")
+    e = entry("keras-cache", path="file.h5")
     with pytest.raises(MissingKnowledge) as caught:
         locate(e)
     own, theirs = cache / "keras" / "models", tmp_path / "keras" / "models"

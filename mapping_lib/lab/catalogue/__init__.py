@@ -24,8 +24,8 @@ class File:
     """One file: its path below its place, its SHA-256 and its size in bytes.
 
     ``place`` is the name of an installed package, or one of ``"data"`` (the folder that the
-    environment variable MAPPING_DATA names, then the cache), ``"torch"`` (torch's hub cache) and
-    ``"keras"`` (Keras's cache of models).
+    environment variable MAPPING_DATA names, then the cache), ``"torch-cache"`` (torch's
+    hub cache) and ``"keras-cache"`` (Keras's cache of models).
     """
 
     path: str
