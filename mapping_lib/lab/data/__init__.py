@@ -5,6 +5,7 @@ readers return says which entry, domain and split it is; images have each pixel 
 """
 
 from mapping_lib.lab.data.digits import handwritten_digits, mnist, usps
+from mapping_lib.lab.data.docstrings import docstrings
 from mapping_lib.lab.data.glyphs import rendered_digits, rendered_glyphs
 from mapping_lib.lab.data.photographs import photograph, photographs
 from mapping_lib.lab.data.pictures import (
@@ -40,6 +41,7 @@ __all__ = [
     "amazon_reviews",
     "coco128",
     "conll2003",
+    "docstrings",
     "emodb",
     "handwritten_digits",
     "hymenoptera",
