@@ -200,6 +200,8 @@ def test_an_interrupted_run_loses_only_the_row_in_progress(folder, error):
         )
     assert len(table.rows()) == 2
     assert [row["seed"] for row in table.rows("curves")] == [0, 1]
+    table.extend("sweep", [{"rate": 0.1}])
+    assert table.rows("sweep") == [{"rate": 0.1}]
 
     recorder(folder).measure(keys("guess"), interrupted)
     assert asked == [*keys("guess")[:3], *keys("guess")[2:]]
@@ -364,7 +366,7 @@ recorder = results.Recorder(
 
 def measure(key):
     recorder.extend("curves", [key | {"step": step} for step in range(2)])
-    return {"accuracy": 0.5}
+    return {"accuracy": seeds.start}
 
 print("ready", flush=True)
 sys.stdin.readline()
@@ -391,7 +393,20 @@ def test_two_processes_fill_one_file_and_lose_nothing(folder):
         assert process.returncode == 0
     stored = results.load("table")
     assert [row["seed"] for row in stored["rows"]] == list(range(100))
+    assert {row["accuracy"] for row in stored["rows"]} == {0, 40}
     assert len(stored["curves"]) == 200
+
+
+def test_what_another_has_measured_meanwhile_is_not_measured_again(folder):
+    asked = []
+
+    def measure_while_another_does(key):
+        asked.append(key["seed"])
+        recorder(folder).measure(keys("guess", seeds=3, labels=(1,))[1:2], measured)
+        return measured(key)
+
+    recorder(folder).measure(keys("guess", seeds=3, labels=(1,)), measure_while_another_does)
+    assert asked == [0, 2]
 
 
 def test_a_second_recipe_cannot_write_into_a_file_begun_meanwhile(folder):
