@@ -6,6 +6,7 @@ outline, the notebooks' metadata and the catalogue.
 """
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
 
-from mapping_lib.lab.catalogue import ENTRIES, TIERS
+from mapping_lib.lab.catalogue import ENTRIES, TIERS, Entry
 
 BOOK = Path(__file__).resolve().parents[1]
 
@@ -128,33 +129,51 @@ class NotebookStatus(Generated):
 
 
 class DataRegistry(Generated):
-    """``{data-registry}``: every entry of the catalogue of data and weights."""
+    """``{data-registry} tier``: the catalogue's entries of a tier."""
+
+    required_arguments = 1
 
     def lines(self) -> list[str]:
-        """Return a section an entry, tier by tier."""
-        rows = []
-        for entry in sorted(ENTRIES, key=lambda e: TIERS.index(e.tier)):
-            size = f"{entry.size / 1e6:.1f} MB" + f" in {len(entry.files)} files" * (
-                len(entry.files) > 1
-            )
-            shown = (
-                "may be shown"
-                if entry.publishable
-                else "numbers only, no content is shown"
-            )
-            rows += [
-                f"`{entry.name}` ({entry.variant})",
-                f": **{entry.title}** {{cite:p}}`{entry.citation}`",
-                "",
-                f"  - {entry.tier} {entry.kind}, {size}; {shown}",
-                f"  - licence: {entry.licence}",
-                f"  - source: {entry.source}",
-                f"  - how to get it: {entry.obtain}",
-                f"  - without it: {entry.fallback}",
-                f"  - SHA-256: `{entry.sha256}`",
-                "",
-            ]
-        return rows
+        """Return a table of the entries and what is to be known of each."""
+        tier = self.arguments[0]
+        if tier not in TIERS:
+            raise self.error(f"data-registry: there is no tier {tier}")
+        found = [entry for entry in ENTRIES if entry.tier == tier]
+        rows = ["| entry | kind | size | without network | content |"]
+        rows += ["|---|---|---:|---|---|"]
+        rows += [
+            f"| {{ref}}`{entry.name} <data-{entry.name}>` "
+            f"| {entry.kind} | {entry.size / 1e6:.1f} MB "
+            f"| {'yes' if entry.offline else 'once it is here'} "
+            f"| {'may be shown' if entry.publishable else 'numbers only'} |"
+            for entry in found
+        ]
+        return rows + [line for entry in found for line in self._entry(entry)]
+
+    def _entry(self, entry: Entry) -> list[str]:
+        """Return what is to be known of an entry."""
+        module, _, name = f"mapping_lib.lab.{entry.reader}".rpartition(".")
+        reader = getattr(import_module(module), name)
+        places = sorted({f"`{file.place}`" for file in entry.files})
+        reads = f"{reader.__module__}.{reader.__name__}"
+        files = f"{len(entry.files)} file{'s' * (len(entry.files) > 1)}"
+        return [
+            "",
+            f"(data-{entry.name})=",
+            f"### {entry.name}",
+            "",
+            f"{entry.title} {{cite:p}}`{entry.citation}`.",
+            f"Variant: {entry.variant}.",
+            "",
+            f"- read by {{py:func}}`{entry.reader} <{reads}>`",
+            f"- {files}, {entry.size / 1e6:.1f} MB, in {', '.join(places)}",
+            f"- licence: {entry.licence}",
+            f"- source: <{entry.source}>",
+            f"- how to get it: {entry.obtain}",
+            f"- without it: {entry.fallback}",
+            f"- SHA-256: `{entry.sha256}`",
+            "",
+        ]
 
 
 def add_repository_buttons(app: Sphinx, config: Config) -> None:
