@@ -7,6 +7,7 @@ readers return says which entry, domain and split it is; images have each pixel 
 from mapping_lib.lab.data.digits import handwritten_digits, mnist, usps
 from mapping_lib.lab.data.docstrings import docstrings
 from mapping_lib.lab.data.glyphs import rendered_digits, rendered_glyphs
+from mapping_lib.lab.data.names import cldr_names
 from mapping_lib.lab.data.photographs import photograph, photographs
 from mapping_lib.lab.data.pictures import (
     coco128,
@@ -39,6 +40,7 @@ __all__ = [
     "Texts",
     "Translations",
     "amazon_reviews",
+    "cldr_names",
     "coco128",
     "conll2003",
     "docstrings",

@@ -90,9 +90,9 @@ _MARKUP = (  # what to look for, what to put there
     (r"https?://\S+|\[[\w ,]+\]_", ""),  # addresses and citations
     (r"[`*~|\\]", ""),
     (r"\b(?:[A-Za-z]\w+\.)+([A-Za-z]\w+)", r"\1"),  # scipy.linalg.det: it would tell the topic
-    (r"::", ":"),
     (r"\s+", " "),
     (r" (?=[.,;:)])", ""),
+    (r"::", ":"),
 )
 
 
