@@ -82,6 +82,28 @@ def require_matrix(**tensors: Tensor) -> None:
             )
 
 
+def require_features(*, least: int = 1, **sets: Tensor) -> None:
+    """Require finite matrices ``(n, d)`` of one dtype and one width, with enough rows each."""
+    require_float(**sets)
+    require_matrix(**sets)
+    for name, rows in sets.items():
+        if seen(rows.isinf().any()):
+            raise ValueError(
+                f"{name} must be finite, got {int(rows.isinf().sum())} infinite values; "
+                "find where they arise or remove these rows"
+            )
+        if len(rows) < least:
+            raise ValueError(
+                f"{name} {shape(rows)} must have at least {least} rows, got {len(rows)}; "
+                "give it more examples"
+            )
+    if len({rows.shape[1] for rows in sets.values()}) > 1:
+        found = ", ".join(f"{name} {shape(rows)}" for name, rows in sets.items())
+        raise ValueError(
+            f"the widths must be equal, got {found}; give all of them the same features as columns"
+        )
+
+
 def require_number(
     name: str, value: float, *, least: float = 0, most: float = inf, below: float = inf
 ) -> None:

@@ -1,0 +1,382 @@
+r"""Distances by transport (sections 3.1.2 and 4.3.1): what it costs to move one set onto another.
+
+All are squared: their unit is that of the features, squared, and they have a gradient where the
+sets agree.
+"""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mapping_lib._checks import (
+    require_features,
+    require_finite,
+    require_float,
+    require_matrix,
+    require_number,
+    seen,
+    shape,
+)
+from mapping_lib.kernels import _squared_distances
+
+__all__ = ["bures_wasserstein", "sinkhorn_divergence", "sinkhorn_plan", "sliced_wasserstein"]
+
+
+def sinkhorn_plan(
+    cost: Tensor,
+    *,
+    regularisation: float,
+    source_weights: Tensor | None = None,
+    target_weights: Tensor | None = None,
+    iterations: int = 10_000,
+    tolerance: float = 1e-9,
+) -> Tensor:
+    r"""Entropic optimal transport: the plan that moves the source onto the target.
+
+    .. math::
+
+        P = \operatorname*{arg\,min}_{P \ge 0,\; P \mathbf{1} = a,\; P^\top \mathbf{1} = b}
+        \sum_{i,j} P_{ij} C_{ij} + \varepsilon \sum_{i,j} P_{ij} (\log P_{ij} - 1),
+        \qquad P_{ij} = e^{(f_i + g_j - C_{ij}) / \varepsilon}
+
+    The rows and the columns are scaled in turn until both sums are right. Whenever the scalings
+    grow large they are moved into the potentials f and g, so a small :math:`\varepsilon` neither
+    overflows nor divides by zero.
+
+    Taught in :ref:`feature-alignment` (section 3.1.2).
+    Source: :cite:t:`cuturi2013sinkhorn`; the potentials: :cite:t:`schmitzer2019stabilized`.
+
+    Parameters
+    ----------
+    cost
+        Costs :math:`C`, ``(n, m)``, of moving a unit from row i of the source to row j of the
+        target. The plan carries no gradient: a loss :math:`\langle P, C \rangle` has its right
+        gradient with the plan fixed.
+    regularisation
+        The weight :math:`\varepsilon` of the entropy, positive, in units of the cost.
+    source_weights
+        Masses :math:`a`, ``(n,)``, positive with sum 1; None is 1/n each.
+    target_weights
+        Masses :math:`b`, ``(m,)``, positive with sum 1; None is 1/m each.
+    iterations
+        How often rows and columns are scaled at most.
+    tolerance
+        Stops when the norm of the error of the column sums is below; the row sums are exact.
+
+    Returns
+    -------
+    Tensor
+        The plan :math:`P`, ``(n, m)``, with sum 1.
+
+    Raises
+    ------
+    TypeError
+        A tensor isn't floating point, or the dtypes differ.
+    ValueError
+        The cost isn't a matrix or isn't finite, weights don't fit, aren't positive or don't sum to
+        1, or a number is out of range.
+
+    Warns
+    -----
+    UserWarning
+        The tolerance wasn't reached.
+
+    Examples
+    --------
+    >>> cost = torch.tensor([[0., 1.], [1., 0.]])
+    >>> sinkhorn_plan(cost, regularisation=0.01)
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.5000]])
+    """
+    require_float(cost=cost)
+    require_matrix(cost=cost)
+    require_finite(cost=cost)
+    a = _weights("source_weights", source_weights, len(cost), cost)
+    b = _weights("target_weights", target_weights, cost.shape[1], cost)
+    _require_positive(regularisation=regularisation, iterations=iterations, tolerance=tolerance)
+    f, g = _potentials(cost.detach().double(), a, b, regularisation, iterations, tolerance)
+    return torch.exp((f[:, None] + g - cost.detach()) / regularisation).to(cost.dtype)
+
+
+def sinkhorn_divergence(
+    source: Tensor,
+    target: Tensor,
+    *,
+    regularisation: float,
+    iterations: int = 10_000,
+    tolerance: float = 1e-9,
+) -> Tensor:
+    r"""Entropic transport cost between two sets, less the mean of that within each.
+
+    .. math::
+
+        S_\varepsilon(s, t) = W_\varepsilon(s, t)
+        - \tfrac{1}{2} W_\varepsilon(s, s) - \tfrac{1}{2} W_\varepsilon(t, t), \qquad
+        W_\varepsilon(s, t) = \min_P \sum_{i,j} P_{ij} \lVert x^s_i - x^t_j \rVert^2
+        + \varepsilon \operatorname{KL}(P \,\|\, a b^\top)
+
+    with equal weights. It is 0 for equal sets, which :math:`W_\varepsilon` isn't; it goes from the
+    squared Wasserstein distance, :math:`\varepsilon \to 0`, to the squared distance of the means,
+    :math:`\varepsilon \to \infty`. Its gradient is that of the costs with the plans fixed, exact at
+    the optimum; a second derivative raises an error.
+
+    Taught in :ref:`domain-adaptation` (section 4.3.1).
+    Source: :cite:t:`feydy2019interpolating`, eq. 3.
+
+    Parameters
+    ----------
+    source
+        Source features ``(n_s, d)``.
+    target
+        Target features ``(n_t, d)``.
+    regularisation
+        The weight :math:`\varepsilon`, positive, in units of the features, squared.
+    iterations, tolerance
+        As in :func:`sinkhorn_plan`.
+
+    Returns
+    -------
+    Tensor
+        A scalar in units of the features, squared, not negative.
+
+    Raises
+    ------
+    TypeError
+        A tensor isn't floating point, or the dtypes differ.
+    ValueError
+        The widths differ, a tensor is empty, NaN or infinite, or a number is out of range.
+
+    Warns
+    -----
+    UserWarning
+        The tolerance wasn't reached.
+
+    Examples
+    --------
+    >>> source, target = torch.tensor([[0.], [1.]]), torch.tensor([[3.], [4.]])
+    >>> sinkhorn_divergence(source, target, regularisation=100)  # the means differ by 3
+    tensor(9.0000)
+    """
+    require_features(source=source, target=target)
+    _require_positive(regularisation=regularisation, iterations=iterations, tolerance=tolerance)
+    settings = (regularisation, iterations, tolerance)
+
+    def cost(x: Tensor, y: Tensor) -> Tensor:
+        W: Tensor = _EntropicCost.apply(_squared_distances(x, y), *settings)
+        return W
+
+    s, t = source.double(), target.double()
+    return (cost(s, t) - cost(s, s) / 2 - cost(t, t) / 2).to(source.dtype)
+
+
+def sliced_wasserstein(
+    source: Tensor, target: Tensor, *, projections: int, generator: torch.Generator
+) -> Tensor:
+    r"""Mean squared Wasserstein distance of the sets as seen along random directions.
+
+    .. math::
+
+        \frac{1}{L} \sum_{l=1}^{L} \int_0^1
+        \bigl( F^{-1}_{s, u_l}(q) - F^{-1}_{t, u_l}(q) \bigr)^2 \, dq
+
+    where :math:`F_{s, u}` is the distribution function of the projections :math:`u^\top x^s_i` on a
+    unit vector u. Along a line the best plan keeps the order, so sorting solves it.
+
+    Taught in :ref:`feature-alignment` (section 3.1.2).
+    Source: :cite:t:`bonneel2015sliced`.
+
+    Parameters
+    ----------
+    source
+        Source features ``(n_s, d)``.
+    target
+        Target features ``(n_t, d)``.
+    projections
+        The number L of directions, at least one.
+    generator
+        Draws the directions.
+
+    Returns
+    -------
+    Tensor
+        A scalar in units of the features, squared, not negative.
+
+    Raises
+    ------
+    TypeError
+        A tensor isn't floating point, or the dtypes differ.
+    ValueError
+        The widths differ, a tensor is empty, NaN or infinite, or there is no projection.
+
+    Examples
+    --------
+    >>> source, target = torch.tensor([[0.], [4.]]), torch.tensor([[1.]])
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> sliced_wasserstein(source, target, projections=5, generator=generator)  # (1² + 3²) / 2
+    tensor(5.)
+    """
+    require_features(source=source, target=target)
+    require_number("projections", projections, least=1)
+    wide = torch.promote_types(source.dtype, torch.float32)
+    d, n, m = source.shape[1], len(source), len(target)
+    u = torch.randn(
+        d, projections, generator=generator, device=generator.device, dtype=torch.float64
+    )
+    u = (u / u.norm(dim=0)).to(source.device, wide)
+    s = (source.to(wide) @ u).sort(dim=0).values  # (n, L)
+    t = (target.to(wide) @ u).sort(dim=0).values  # (m, L)
+    # both quantile functions are constant between multiples of 1/n and 1/m: count in 1/(n m)
+    ends = torch.cat(
+        [
+            torch.arange(1, n + 1, device=source.device) * m,
+            torch.arange(1, m + 1, device=source.device) * n,
+        ]
+    ).unique()
+    widths = ends.diff(prepend=ends.new_zeros(1)).to(wide) / (n * m)
+    gaps = s[(ends - 1) // m] - t[(ends - 1) // n]  # (pieces, L)
+    return (widths @ gaps**2).mean().to(source.dtype)
+
+
+def bures_wasserstein(source: Tensor, target: Tensor) -> Tensor:
+    r"""Squared Wasserstein distance between the normal distributions fitted to two sets.
+
+    .. math::
+
+        \lVert \mu_s - \mu_t \rVert^2 + \operatorname{tr} \left( C_s + C_t
+        - 2 \bigl( C_s^{1/2} C_t C_s^{1/2} \bigr)^{1/2} \right)
+
+    Unlike :func:`mapping_lib.distances.coral` it also sees the means, and it has the unit of the
+    features, squared. A second derivative raises an error.
+
+    Taught in :ref:`feature-alignment` (section 3.1.2).
+    Source: :cite:t:`bhatia2019bures`.
+
+    Parameters
+    ----------
+    source
+        Source features ``(n_s, d)``, two rows at least.
+    target
+        Target features ``(n_t, d)``, two rows at least.
+
+    Returns
+    -------
+    Tensor
+        A scalar in units of the features, squared, not negative.
+
+    Raises
+    ------
+    TypeError
+        A tensor isn't floating point, or the dtypes differ.
+    ValueError
+        The widths differ, or a set has fewer than two rows, NaN or infinite values.
+
+    Examples
+    --------
+    >>> bures_wasserstein(torch.tensor([[0.], [2.]]), torch.tensor([[0.], [4.]]))  # 1 + (√2 - √8)²
+    tensor(3.0000)
+    """
+    require_features(least=2, source=source, target=target)
+    wide = torch.promote_types(source.dtype, torch.float32)
+    s, t = source.to(wide), target.to(wide)
+    shift = s.mean(0) - t.mean(0)
+    A = (s - s.mean(0)) / (len(s) - 1) ** 0.5  # C_s = A.mT @ A
+    B = (t - t.mean(0)) / (len(t) - 1) ** 0.5
+    # tr (C_s^1/2 C_t C_s^1/2)^1/2 is the sum of the singular values of A Bᵀ
+    fidelity: Tensor = _NuclearNorm.apply(A, B)
+    squared = (shift**2).sum() + (A**2).sum() + (B**2).sum() - 2 * fidelity
+    return squared.to(source.dtype)
+
+
+class _NuclearNorm(torch.autograd.Function):
+    """The sum of the singular values of A Bᵀ, by a product no larger than A and B are wide."""
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor, B: Tensor) -> Tensor:
+        Q_A, R_A = torch.linalg.qr(A)
+        Q_B, R_B = torch.linalg.qr(B)
+        U, singular, V = torch.linalg.svd(R_A @ R_B.mT, full_matrices=False)
+        tiny = singular <= singular[0] * len(singular) * torch.finfo(A.dtype).eps
+        left, right = Q_A @ (U * ~tiny), Q_B @ V.mT
+        ctx.save_for_backward(left @ (right.mT @ B), right @ (left.mT @ A))
+        return singular.sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor]:
+        with_A, with_B = ctx.saved_tensors
+        return outer * with_A, outer * with_B
+
+
+class _EntropicCost(torch.autograd.Function):
+    """The optimal entropic cost under equal weights; its derivative by the costs is the plan."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, cost: Tensor, regularisation: float, iterations: int, tolerance: float
+    ) -> Tensor:
+        n, m = cost.shape
+        a, b = cost.new_full((n,), 1 / n), cost.new_full((m,), 1 / m)
+        f, g = _potentials(cost, a, b, regularisation, iterations, tolerance)
+        ctx.save_for_backward(torch.exp((f[:, None] + g - cost) / regularisation))
+        # f and g belong to P = e^(f + g - C)/ε; those of P = a b e^(f + g - C)/ε are the dual value
+        return a @ (f - regularisation * a.log()) + b @ (g - regularisation * b.log())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
+        (plan,) = ctx.saved_tensors
+        return outer * plan, None, None, None
+
+
+def _potentials(
+    cost: Tensor, a: Tensor, b: Tensor, ε: float, iterations: int, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Give f and g such that e^(f + g - C)/ε has row sums a and column sums b."""
+    f = cost.min(1).values
+    g = (cost - f[:, None]).min(0).values
+    for _ in range(iterations):
+        f = ε * (a.log() - torch.logsumexp((g - cost) / ε, dim=1))
+        columns = torch.logsumexp((f[:, None] - cost) / ε, dim=0)
+        error = ((columns + g / ε).exp() - b).norm()
+        if error < tolerance:
+            return f, g
+        g = ε * (b.log() - columns)
+    _warn_unsettled(float(error), iterations, tolerance)
+    return f, g
+
+
+def _warn_unsettled(error: float, iterations: int, tolerance: float) -> None:
+    warnings.warn(
+        f"after {iterations} iterations the column sums are still off by {error:.1e}, more than "
+        f"{tolerance:.1e}; allow more iterations or a larger regularisation",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _weights(name: str, weights: Tensor | None, count: int, cost: Tensor) -> Tensor:
+    if weights is None:
+        return torch.full((count,), 1 / count, dtype=torch.float64, device=cost.device)
+    require_float(cost=cost, **{name: weights})
+    if weights.shape != (count,):
+        raise ValueError(
+            f"{name} {shape(weights)} doesn't fit cost {shape(cost)}: its shape must be ({count},)"
+        )
+    weights = weights.detach().double()
+    off = (weights.sum() - 1).abs() > 1e-6
+    if seen((weights <= 0).any() | off):
+        raise ValueError(
+            f"{name} must be positive with sum 1, got values from {float(weights.min()):g} and sum "
+            f"{float(weights.sum()):g}; drop rows of weight 0 and divide by the sum"
+        )
+    return weights / weights.sum()
+
+
+def _require_positive(**numbers: float) -> None:
+    for name, number in numbers.items():
+        require_number(name, number)
+        if number == 0:
+            raise ValueError(f"{name} must be positive, got 0")
