@@ -380,9 +380,9 @@ def linear_cka(source: Tensor, target: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> x = torch.tensor([[0.], [1.], [2.]])
-    >>> linear_cka(x, torch.tensor([[0., 0.], [2., 0.], [4., 0.]]))
-    tensor(1.)
+    >>> source, target = torch.tensor([[0.], [1.], [2.]]), torch.tensor([[0.], [0.], [1.]])
+    >>> linear_cka(source, target)  # the squared correlation: 1² / (2 · 2/3)
+    tensor(0.7500)
     """
     _require_pairs(source, target)
     wide = torch.promote_types(source.dtype, torch.float32)
@@ -433,9 +433,9 @@ def kernel_cka(
 
     Examples
     --------
-    >>> x = torch.tensor([[0.], [1.], [2.]])
-    >>> kernel_cka(x, torch.tensor([[0., 5.], [2., 5.], [4., 5.]]))
-    tensor(1.0000)
+    >>> source, target = torch.tensor([[0.], [1.], [2.]]), torch.tensor([[0.], [1.], [1.]])
+    >>> kernel_cka(source, target, bandwidth=(0.1, 0.1))  # all differ; two are equal: 1/√2
+    tensor(0.7071)
     """
     _require_pairs(source, target)
     if bandwidth is None:

@@ -156,9 +156,9 @@ def sinkhorn_divergence(
 
     Examples
     --------
-    >>> source, target = torch.tensor([[0.], [1.]]), torch.tensor([[3.], [4.]])
-    >>> sinkhorn_divergence(source, target, regularisation=100)  # the means differ by 3
-    tensor(9.0000)
+    >>> source, target = torch.tensor([[0.], [1.]]), torch.tensor([[1.5], [2.5]])
+    >>> sinkhorn_divergence(source, target, regularisation=0.1)  # a shift: 1.5²
+    tensor(2.2500)
     """
     require_features(source=source, target=target)
     _require_positive(regularisation=regularisation, iterations=iterations, tolerance=tolerance)
@@ -275,8 +275,9 @@ def bures_wasserstein(source: Tensor, target: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> bures_wasserstein(torch.tensor([[0.], [2.]]), torch.tensor([[0.], [4.]]))  # 1 + (√2 - √8)²
-    tensor(3.0000)
+    >>> source, target = torch.tensor([[0.], [2.]]), torch.tensor([[0.], [1.]])
+    >>> bures_wasserstein(source, target)  # (1 - 1/2)² + (√2 - √1/2)²
+    tensor(0.7500)
     """
     require_features(least=2, source=source, target=target)
     wide = torch.promote_types(source.dtype, torch.float32)
