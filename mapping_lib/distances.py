@@ -5,7 +5,11 @@ scalar that can be minimised: L_d in :math:`L_s + \lambda L_d`. Those between di
 matter moved from one to the other are in :mod:`mapping_lib.transport`.
 """
 
+import math
+import warnings
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +26,8 @@ __all__ = [
     "mmd",
     "proxy_a_distance",
 ]
+
+BLOCK = 256  # rows: three buffers of 256 × 256 numbers stay in a core's cache
 
 
 def mmd(
@@ -42,6 +48,10 @@ def mmd(
     with a Gaussian kernel k, or a sum of them. The unbiased form leaves out the terms
     :math:`i = j` of the first two sums and divides by :math:`n_s (n_s - 1)` and
     :math:`n_t (n_t - 1)`; it can be negative.
+
+    Value and gradient are summed up over blocks of rows, so the memory they take grows as the
+    features do, not with :math:`n^2`. A second derivative, and :func:`torch.func.grad`, need all
+    pairs at once.
 
     Taught in :ref:`feature-alignment` (section 3.1.2).
     Source: :cite:t:`gretton2012kernel`, eqs. 3 and 5; several kernels:
@@ -79,18 +89,10 @@ def mmd(
     tensor(1.7293)
     """
     require_features(least=1 if biased else 2, source=source, target=target)
-    variances = [σ**2 for σ in _bandwidths(bandwidth, source, target)]
-
-    def kernel(x: Tensor, y: Tensor) -> Tensor:
-        D = _squared_distances(x, y)
-        return sum((torch.exp(-D / (2 * v)) for v in variances), torch.zeros_like(D))
-
-    def within(x: Tensor) -> Tensor:
-        K, n = kernel(x, x), len(x)
-        return K.mean() if biased else (K.sum() - K.diag().sum()) / (n * (n - 1))
-
-    value = within(source) + within(target) - 2 * kernel(source, target).mean()
-    return value.to(source.dtype)
+    σs = _bandwidths(bandwidth, source, target)
+    wanted = torch.is_grad_enabled() and (source.requires_grad or target.requires_grad)
+    value: Tensor = _Mmd.apply(source, target, σs, biased, wanted)[0]
+    return value
 
 
 def linear_time_mmd(
@@ -451,6 +453,159 @@ def kernel_cka(
         for rows, σ in zip((source, target), σs, strict=True)
     )
     return _alignment(_centred(K_s), _centred(K_t)).to(source.dtype)
+
+
+class _Mmd(torch.autograd.Function):
+    r"""MMD² and its gradient in one pass over the pairs i <= j of all rows, block by block.
+
+    With :math:`y = z / \sigma` in units of the widest bandwidth and weights c of the three kinds of
+    pairs, the value is :math:`\sum_{ij} c_{ij} k_{ij}` and the gradient by :math:`z_i` is
+    :math:`\frac{2}{\sigma} \sum_j c_{ij} k'_{ij} (y_j - y_i)`, where k' weights each kernel by
+    :math:`\sigma^2 / \sigma_u^2`.
+    """
+
+    @staticmethod
+    def forward(
+        source: Tensor, target: Tensor, σs: list[float], biased: bool, wanted: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        n, m, d, σ = len(source), len(target), source.shape[1], max(σs)
+        rows = BLOCK if source.device.type == "cpu" else 16 * BLOCK
+        within_s, within_t, between = _pair_weights(n, m, biased)
+        y = _in_units(source, target, σs)
+        half = -(y * y).sum(1, keepdim=True) / 2
+        right = torch.cat([y, torch.ones_like(half), half], dim=1)  # (n + m, d + 2)
+        kernels = _KernelSum(σs, right.new_empty(3, rows * rows), wanted)
+        gradient = torch.zeros_like(right if wanted else right[:0])
+        value, overlap = 0.0, 0.0
+        blocks = [*_blocks(0, n, rows), *_blocks(n, n + m, rows)]
+        for k, i in enumerate(blocks):
+            # -|y_i - y_j|²/2 = (y_i, -|y_i|²/2, 1) · (y_j, 1, -|y_j|²/2)
+            left = torch.cat([right[i, :d], right[i, d + 1 :], right[i, d : d + 1]], dim=1)
+            for j in blocks[k:]:
+                crossing = i.start < n <= j.start
+                c = between if crossing else within_s if j.start < n else within_t
+                total, slopes = kernels(left, right[j], diagonal=i == j)
+                value += c * total * (1 if i == j else 2)
+                overlap += total if crossing else 0
+                if wanted:
+                    gradient[i].addmm_(slopes, right[j], alpha=c)
+                if wanted and i != j:
+                    gradient[j].addmm_(slopes.mT, right[i], alpha=c)
+        if not biased:  # a row's kernels with itself are 1
+            value -= len(σs) * (n * within_s + m * within_t)
+        if overlap < len(σs) * n * m * torch.finfo(y.dtype).eps:
+            _warn_apart(σ)
+        by_z = (gradient[:, :d] - gradient[:, d : d + 1] * y[: len(gradient)]).mul_(2 / σ)
+        by_z = by_z.to(source.dtype)
+        return source.new_tensor(value), by_z[:n], by_z[n:]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        source, target, ctx.σs, ctx.biased, _ = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(source, target, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        source, target, by_source, by_target = ctx.saved_tensors
+        if torch.is_grad_enabled():  # there may be a second derivative
+            by_source, by_target = _mmd_gradient(source, target, ctx.σs, ctx.biased)
+        return outer * by_source, outer * by_target, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+        each = [
+            [
+                x.select(dim, k) if isinstance(dim, int) else x
+                for x, dim in zip(inputs, in_dims, strict=True)
+            ]
+            for k in range(info.batch_size)
+        ]
+        results = [_Mmd.apply(*arguments) for arguments in each]
+        return tuple(torch.stack(part) for part in zip(*results, strict=True)), (0, 0, 0)
+
+
+class _KernelSum:
+    """Sums of Gaussian kernels over a block of pairs, in buffers that are used again."""
+
+    def __init__(self, σs: list[float], buffers: Tensor, wanted: bool) -> None:
+        ratios = sorted((max(σs) / σ) ** 2 for σ in σs)  # 1, ...
+        squarings = [_squarings(a, b) for a, b in pairwise(ratios)]
+        self.narrower = list(zip(ratios[1:], squarings, strict=True))
+        self.buffers, self.wanted = buffers, wanted
+
+    def __call__(self, left: Tensor, right: Tensor, *, diagonal: bool) -> tuple[float, Tensor]:
+        """Give the sum over all pairs and kernels, and each pair's sum weighted by its ratios."""
+        shape = len(left), len(right)
+        exponent, K, slopes = (flat[: shape[0] * shape[1]].view(shape) for flat in self.buffers)
+        torch.mm(left, right.mT, out=exponent)
+        if diagonal:
+            exponent.fill_diagonal_(0)
+        torch.exp(exponent, out=K)
+        total = K.sum().item()
+        if self.wanted:
+            slopes.copy_(K)
+        for ratio, squarings in self.narrower:
+            if squarings is None:
+                torch.mul(exponent, ratio, out=K).exp_()
+            for _ in range(squarings or 0):
+                K.mul_(K)  # half the variance
+            total += K.sum().item()
+            if self.wanted:
+                slopes.add_(K, alpha=ratio)
+        return total, slopes
+
+
+def _mmd_gradient(
+    source: Tensor, target: Tensor, σs: list[float], biased: bool
+) -> tuple[Tensor, Tensor]:
+    """Give the gradient of MMD² by operations that can be differentiated again."""
+    n, m = len(source), len(target)
+    within_s, within_t, between = _pair_weights(n, m, biased)
+    z = torch.cat([source, target]).to(torch.promote_types(source.dtype, torch.float32))
+    c = z.new_full((n + m, n + m), between)
+    c[:n, :n], c[n:, n:] = within_s, within_t
+    D = _squared_distances(z, z)
+    slopes = c * torch.stack([torch.exp(-D / (2 * σ**2)) / σ**2 for σ in σs]).sum(0)
+    by_z = 2 * (slopes @ z - slopes.sum(1, keepdim=True) * z).to(source.dtype)
+    return by_z[:n], by_z[n:]
+
+
+def _pair_weights(n: int, m: int, biased: bool) -> tuple[float, float, float]:
+    """Give the weights of a pair within the source, within the target, and between them."""
+    less = 0 if biased else 1
+    return 1 / (n * (n - less)), 1 / (m * (m - less)), -1 / (n * m)
+
+
+def _in_units(source: Tensor, target: Tensor, σs: list[float]) -> Tensor:
+    """Centre all rows and divide them by the widest bandwidth; in double where digits are short."""
+    z = torch.cat([source, target]).to(torch.promote_types(source.dtype, torch.float32))
+    z = z - z.mean(0)
+    lost = torch.finfo(z.dtype).eps * (z * z).sum(1).max() / min(σs) ** 2
+    if not lost < 1e-3:  # of the exponent of the narrowest kernel
+        z = torch.cat([source, target]).double()
+        z = z - z.mean(0)
+    return z / max(σs)
+
+
+def _squarings(ratio: float, narrower: float) -> int | None:
+    """Tell how many squarings lead from a kernel to the narrower one, if a few do."""
+    steps = math.log2(narrower / ratio)
+    few = round(steps) <= 4 and abs(steps - round(steps)) < 1e-9
+    return round(steps) if few else None
+
+
+def _blocks(start: int, end: int, rows: int) -> list[slice]:
+    return [slice(i, min(i + rows, end)) for i in range(start, end, rows)]
+
+
+def _warn_apart(σ: float) -> None:
+    warnings.warn(
+        f"source and target don't overlap at the bandwidth {σ:g}: every kernel between them is "
+        "zero to rounding, so no gradient draws them together; take a larger bandwidth",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _alignment(K: Tensor, L: Tensor) -> Tensor:

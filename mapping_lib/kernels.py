@@ -158,7 +158,8 @@ def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
     x, y = x - middle, y - middle  # (n, d), (m, d)
     norms = (x * x).sum(1)[:, None] + (y * y).sum(1)  # (n, m)
     squared = norms - 2 * x @ y.mT
-    return torch.where(squared > 4 * torch.finfo(wide).eps * norms, squared, 0 * squared)
+    rounding = squared.detach() <= 4 * torch.finfo(wide).eps * norms.detach()
+    return squared - squared.detach() * rounding  # 0 there, with all its derivatives
 
 
 def _thin(rows: Tensor, most: int) -> Tensor:
