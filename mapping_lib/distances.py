@@ -392,8 +392,8 @@ def linear_cka(source: Tensor, target: Tensor) -> Tensor:
     if len(s) < min(s.shape[1], t.shape[1]):  # from products of rows, which are fewer
         return _alignment(s @ s.mT, t @ t.mT).to(source.dtype)
     cross, own_s, own_t = ((a.mT @ b).norm() for a, b in ((s, t), (s, s), (t, t)))
-    _require_spread(own_s, own_t)
-    return (cross**2 / (own_s * own_t)).to(source.dtype)
+    alignment: Tensor = cross**2 / (own_s * own_t)
+    return alignment.to(source.dtype)
 
 
 def kernel_cka(
@@ -610,8 +610,14 @@ def _warn_apart(σ: float) -> None:
 
 def _alignment(K: Tensor, L: Tensor) -> Tensor:
     """Give the cosine of the angle between two centred matrices."""
-    _require_spread(K.norm(), L.norm())
-    return (K * L).sum() / (K.norm() * L.norm())
+    norm_K, norm_L = K.norm(), L.norm()
+    if seen((norm_K == 0) | (norm_L == 0)):
+        raise ValueError(
+            "the kernel of the source or of the target is the same for all pairs, so there is "
+            "nothing to align; take a smaller bandwidth"
+        )
+    cosine: Tensor = (K * L).sum() / (norm_K * norm_L)
+    return cosine
 
 
 def _centred(K: Tensor) -> Tensor:
@@ -621,7 +627,7 @@ def _centred(K: Tensor) -> Tensor:
 def _scatter_root(rows: Tensor) -> Tensor:
     """Centre and scale rows so that their scatter is their covariance."""
     wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
-    return (wide - wide.mean(0)) / (len(rows) - 1) ** 0.5
+    return (wide - wide.mean(0)) / math.sqrt(len(rows) - 1)
 
 
 def _bandwidths(
@@ -637,14 +643,15 @@ def _bandwidths(
                 "average gaussian_kernel, which has a gradient for it"
             )
         bandwidth = bandwidth.tolist()
-    σs = [float(σ) for σ in (bandwidth if isinstance(bandwidth, Sequence) else [bandwidth])]
-    if not σs or min(σs) <= 0:
-        raise ValueError(
-            f"bandwidth must be positive, got {σs}; None chooses one by the median heuristic"
-        )
+    several = isinstance(bandwidth, Sequence) and not isinstance(bandwidth, str)
+    σs: list[Any] = [*bandwidth] if several else [bandwidth]  # type: ignore[misc]
     for σ in σs:
         require_number("bandwidth", σ)
-    return σs
+    if not σs or min(σs) == 0:
+        raise ValueError(
+            f"bandwidth must be positive, got {bandwidth}; None chooses one by the median heuristic"
+        )
+    return [float(σ) for σ in σs]
 
 
 def _require_layers(source: Sequence[Tensor], target: Sequence[Tensor]) -> None:
@@ -681,11 +688,9 @@ def _require_pairs(source: Tensor, target: Tensor) -> None:
             f"source {shape(source)} and target {shape(target)} must describe the same examples, "
             "row by row; give as many rows of each"
         )
-
-
-def _require_spread(norm_s: Tensor, norm_t: Tensor) -> None:
-    for name, norm in (("source", norm_s), ("target", norm_t)):
-        if seen(norm == 0):
+    for name, rows in (("source", source), ("target", target)):
+        spread = (rows - rows.mean(0)).abs().max()
+        if seen(spread <= 4 * torch.finfo(rows.dtype).eps * rows.abs().max()):
             raise ValueError(
                 f"{name} is constant: its features don't differ between examples, so there is "
                 "nothing to align"

@@ -6,7 +6,7 @@ The bandwidth :math:`\sigma` is the distance at which two rows begin to count as
 import torch
 from torch import Tensor
 
-from mapping_lib._checks import require_features, require_number, seen
+from mapping_lib._checks import require_features, require_number, seen, shape
 
 __all__ = ["gaussian_kernel", "laplacian_kernel", "median_heuristic"]
 
@@ -55,8 +55,8 @@ def laplacian_kernel(x: Tensor, y: Tensor, *, bandwidth: float | Tensor) -> Tens
 
     .. math:: k(x, y) = \exp \left( -\frac{\lVert x - y \rVert_1}{\sigma} \right)
 
-    Far rows count for more, and near ones for less, than under a Gaussian kernel. The kernel has a
-    kink where features agree, so it has a first derivative only.
+    Its tail is heavier than the Gaussian kernel's, so far rows still count; it has a kink where
+    features agree, and its derivative there is taken as 0.
 
     Taught in :ref:`feature-alignment` (section 3.1.2).
     Source: :cite:t:`muandet2017kernel`, section 2.1.
@@ -125,8 +125,8 @@ def median_heuristic(source: Tensor, target: Tensor, *, rows: int = 1000) -> Ten
     TypeError
         A tensor isn't floating point, or the dtypes differ.
     ValueError
-        The widths differ, a tensor is empty, NaN or infinite, or half of the pairs or more are
-        equal rows, so that the median is zero.
+        The widths differ, a tensor is empty, NaN or infinite, or most pairs of rows are equal,
+        so that the median is zero.
 
     Examples
     --------
@@ -144,9 +144,9 @@ def median_heuristic(source: Tensor, target: Tensor, *, rows: int = 1000) -> Ten
         median = (lower.sqrt() + upper.sqrt()) / 2
     if seen(median == 0):
         raise ValueError(
-            "the median distance is zero: at least half of the pairs of rows are equal, so the "
-            "heuristic has no bandwidth to give; pass a bandwidth, or drop equal rows and see "
-            "whether the features are constant"
+            "the median distance is zero: most pairs of rows are equal, so the heuristic has no "
+            "bandwidth to give; pass a bandwidth, or drop equal rows and see whether the features "
+            "are constant"
         )
     return median.to(source.dtype)
 
@@ -175,14 +175,15 @@ def _middle(count: int) -> tuple[int, int]:
 
 
 def _require_bandwidth(bandwidth: float | Tensor) -> None:
-    value = bandwidth.detach() if isinstance(bandwidth, Tensor) else bandwidth
-    if isinstance(value, Tensor) and value.ndim != 0:
-        raise ValueError(
-            f"bandwidth must be one number, got {tuple(value.shape)}; "
-            "for several kernels add the matrices of each bandwidth"
-        )
-    if isinstance(value, Tensor) and not seen(value == value):  # inside vmap
-        return
-    require_number("bandwidth", float(value) if isinstance(value, Tensor) else value)
-    if value == 0:
-        raise ValueError("bandwidth must be positive, got 0; median_heuristic chooses one")
+    if isinstance(bandwidth, Tensor):
+        if bandwidth.ndim != 0:
+            raise ValueError(
+                f"bandwidth must be one number, got shape {shape(bandwidth)}; "
+                "for several kernels add their matrices"
+            )
+        wrong = seen(~(bandwidth.detach() > 0))
+    else:
+        require_number("bandwidth", bandwidth)
+        wrong = bandwidth == 0
+    if wrong:
+        raise ValueError(f"bandwidth must be positive, got {bandwidth}; median_heuristic finds one")

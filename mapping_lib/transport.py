@@ -4,6 +4,7 @@ All are squared: their unit is that of the features, squared, and they have a gr
 sets agree.
 """
 
+import math
 import warnings
 from typing import Any, NamedTuple
 
@@ -229,15 +230,12 @@ def sliced_wasserstein(
     s = (source.to(wide) @ u).sort(dim=0).values  # (n, L)
     t = (target.to(wide) @ u).sort(dim=0).values  # (m, L)
     # both quantile functions are constant between multiples of 1/n and 1/m: count in 1/(n m)
-    ends = torch.cat(
-        [
-            torch.arange(1, n + 1, device=source.device) * m,
-            torch.arange(1, m + 1, device=source.device) * n,
-        ]
-    ).unique()
+    of_s, of_t = (torch.arange(1, k + 1, device=source.device) for k in (n, m))
+    ends = torch.cat([of_s * m, of_t * n]).sort().values
     widths = ends.diff(prepend=ends.new_zeros(1)).to(wide) / (n * m)
     gaps = s[(ends - 1) // m] - t[(ends - 1) // n]  # (pieces, L)
-    return (widths @ gaps**2).mean().to(source.dtype)
+    squared: Tensor = (widths @ gaps**2).mean()
+    return squared.to(source.dtype)
 
 
 def bures_wasserstein(source: Tensor, target: Tensor) -> Tensor:
@@ -283,8 +281,8 @@ def bures_wasserstein(source: Tensor, target: Tensor) -> Tensor:
     wide = torch.promote_types(source.dtype, torch.float32)
     s, t = source.to(wide), target.to(wide)
     shift = s.mean(0) - t.mean(0)
-    A = (s - s.mean(0)) / (len(s) - 1) ** 0.5  # C_s = A.mT @ A
-    B = (t - t.mean(0)) / (len(t) - 1) ** 0.5
+    A = (s - s.mean(0)) / math.sqrt(len(s) - 1)  # C_s = A.mT @ A
+    B = (t - t.mean(0)) / math.sqrt(len(t) - 1)
     # tr (C_s^1/2 C_t C_s^1/2)^1/2 is the sum of the singular values of A Bᵀ
     fidelity: Tensor = _NuclearNorm.apply(A, B)
     squared = (shift**2).sum() + (A**2).sum() + (B**2).sum() - 2 * fidelity
@@ -302,7 +300,8 @@ class _NuclearNorm(torch.autograd.Function):
         tiny = singular <= singular[0] * len(singular) * torch.finfo(A.dtype).eps
         left, right = Q_A @ (U * ~tiny), Q_B @ V.mT
         ctx.save_for_backward(left @ (right.mT @ B), right @ (left.mT @ A))
-        return singular.sum()
+        total: Tensor = singular.sum()
+        return total
 
     @staticmethod
     @once_differentiable
@@ -433,11 +432,11 @@ def _dual(C: Tensor, a: Tensor, b: Tensor, ε: float, g: Tensor) -> tuple[Tensor
 def _cholesky(matrix: Tensor) -> Tensor:
     """Factor a matrix that rounding may have made indefinite."""
     ridge = 1e-14 * matrix.diag().max()
-    eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-    factor, failed = torch.linalg.cholesky_ex(matrix + ridge * eye)
+    factor: Tensor
+    failed = torch.ones(())
     while failed:
+        factor, failed = torch.linalg.cholesky_ex(matrix + ridge.expand(len(matrix)).diag())
         ridge = 100 * ridge
-        factor, failed = torch.linalg.cholesky_ex(matrix + ridge * eye)
     return factor
 
 
