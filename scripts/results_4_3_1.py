@@ -7,8 +7,8 @@
 The file is written after each row; a second call goes on where the first one stopped.
 
 digits: 4,000 rendered digits (3,200 to train, 800 held out) to 1,797 handwritten ones (1,000
-without labels to adapt on, 797 to test). adversary: eight ways to set adversarial adaptation up, on the
-same digits. mnist-usps: 2,000 images of MNIST's and 1,800 of USPS's training part, in both
+without labels to adapt on, 797 to test). adversary: eight ways to set adversarial adaptation up, on
+the same digits. mnist-usps: 2,000 images of MNIST's and 1,800 of USPS's training part, in both
 directions, a fifth of the source held out; tested on the official test part of the target.
 
 A seed draws the renders or the subsets, the splits, the first weights and the batches. Every λ of a
@@ -252,7 +252,6 @@ SMALL = {
         "DANN": (0.1, 0.3),
         "CDAN": (0.1, 0.3),
         "information": (0.1, 0.3),
-        "class confusion": (0.3, 1.0),
     }.items()
 }
 

@@ -10,8 +10,9 @@ function from a :class:`Batch` to a scalar, so that methods are exchanged in one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ __all__ = [
     "SecondHead",
     "Training",
     "adapt",
+    "chosen",
     "outputs",
 ]
 
@@ -370,6 +372,49 @@ def outputs(network: DigitNetwork, images: Tensor, domain: str) -> Outputs:
     ]
     features = torch.cat(parts)
     return Outputs(features, network.head(features))
+
+
+def chosen(
+    rows: Iterable[Mapping[str, Any]], score: str, *, largest: bool = True
+) -> list[Mapping[str, Any]]:
+    """Keep of each method and seed the row whose λ a score prefers.
+
+    Parameters
+    ----------
+    rows
+        Of a results file, with a column "weight".
+    score
+        The column that chooses.
+    largest
+        Whether the largest is best; else the smallest.
+
+    Returns
+    -------
+    list
+        In the order of their methods; of equal scores the smallest λ wins.
+
+    Raises
+    ------
+    KeyError
+        A row has no such column.
+
+    Examples
+    --------
+    >>> rows = [
+    ...     {"method": "a", "weight": 1, "seed": 0, "accuracy": 0.5, "score": 3},
+    ...     {"method": "a", "weight": 2, "seed": 0, "accuracy": 0.7, "score": 1},
+    ... ]
+    >>> [row["weight"] for row in chosen(rows, "score")]
+    [1]
+    """
+    groups: dict[tuple[tuple[str, Any], ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if score not in row:
+            raise KeyError(f"no column {score!r} in {dict(row)}")
+        key = list(row)[: list(row).index("seed") + 1]
+        groups.setdefault(tuple((k, row[k]) for k in key if k != "weight"), []).append(row)
+    sign = -1 if largest else 1
+    return [min(group, key=lambda r: (sign * r[score], r["weight"])) for group in groups.values()]
 
 
 def _forever(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
