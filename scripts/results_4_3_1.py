@@ -33,72 +33,43 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from mapping_lib.adaptation import (
-    deep_jdot,
     importance_weighted_risk,
     importance_weights,
     information_maximisation,
     minimum_class_confusion,
     soft_neighbourhood_density,
 )
-from mapping_lib.distances import coral, mmd, proxy_a_distance
-from mapping_lib.kernels import median_heuristic
+from mapping_lib.distances import coral, proxy_a_distance
 from mapping_lib.lab.adapting import (
     Adversary,
     Batch,
     ConditionalAdversary,
     DigitNetwork,
+    Problem,
     SecondHead,
     adapt,
+    digit_problem,
+    joint_transport,
     outputs,
+    several_kernels,
+    split,
+    transport,
 )
-from mapping_lib.lab.data import Images, handwritten_digits, mnist, rendered_digits, usps
+from mapping_lib.lab.data import Images, mnist, usps
 from mapping_lib.lab.results import Method, Recorder
 from mapping_lib.lab.training import accuracy
 from mapping_lib.losses import entropy
-from mapping_lib.transport import sinkhorn_divergence
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = range(5)
 STEPS, BATCH, RATE = 400, 64, 1e-3
 HELD_OUT = 0.2
 
-DomainLoss = Callable[[Batch], Tensor]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Images of two domains, split."""
-
-    source: Images
-    source_held_out: Images
-    target: Images
-    target_test: Images
-
-
-def rows(images: Images, indices: Tensor) -> Images:
-    """Return some of the images."""
-    return Images(
-        images.images[indices],
-        images.labels[indices],
-        images.classes,
-        entry=images.entry,
-        split=images.split,
-        domain=images.domain,
-    )
-
-
-def split(images: Images, sizes: list[int], generator: torch.Generator) -> list[Images]:
-    """Split images at random into parts of given sizes."""
-    order = torch.randperm(len(images), generator=generator)[: sum(sizes)]
-    return [rows(images, part) for part in order.split(sizes)]
-
 
 @cache
 def digits(seed: int) -> Problem:
     """Rendered to handwritten digits."""
-    generator = torch.Generator().manual_seed(seed)
-    source = split(rendered_digits(4000, seed=seed), [3200, 800], generator)
-    return Problem(*source, *split(handwritten_digits(), [1000, 797], generator))
+    return digit_problem(seed)
 
 
 @cache
@@ -118,33 +89,7 @@ def mnist_usps(pair: str, seed: int) -> Problem:
     return Problem(*parts, adapted, official(target)[1])
 
 
-# Domain losses: each takes the network and a seed and returns a function of a batch. -----------
-
-
-def several_kernels(batch: Batch) -> Tensor:
-    """MMD with four Gaussian kernels around the median distance of the batch."""
-    middle = float(median_heuristic(batch.source.detach(), batch.target.detach()))
-    return mmd(batch.source, batch.target, bandwidth=[middle * c for c in (0.25, 0.5, 1, 2)])
-
-
-def transport(batch: Batch) -> Tensor:
-    """Sinkhorn divergence at a regularisation of a tenth of the mean squared norm."""
-    scale = float(batch.source.detach().square().sum(1).mean()) / 10
-    with warnings.catch_warnings():  # 30 iterations are enough to descend by
-        warnings.simplefilter("ignore", UserWarning)
-        return sinkhorn_divergence(batch.source, batch.target, regularisation=scale, iterations=30)
-
-
-def joint_transport(batch: Batch) -> Tensor:
-    """DeepJDOT with the weights 0.01 of features and 1 of labels."""
-    return deep_jdot(
-        batch.source,
-        batch.source_labels,
-        batch.target,
-        batch.target_logits,
-        feature_weight=0.01,
-        label_weight=1,
-    )
+DomainLoss = Callable[[Batch], Tensor]
 
 
 @dataclass(frozen=True)

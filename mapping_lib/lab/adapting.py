@@ -10,8 +10,9 @@ function from a :class:`Batch` to a scalar, so that methods are exchanged in one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,11 +25,15 @@ from mapping_lib.adaptation import (
     certainty_weights,
     classifier_discrepancy,
     conditional_features,
+    deep_jdot,
     domain_adversarial_loss,
     reverse_gradient,
 )
-from mapping_lib.lab.data.types import Images
+from mapping_lib.distances import mmd
+from mapping_lib.kernels import median_heuristic
+from mapping_lib.lab.data import Images, handwritten_digits, rendered_digits
 from mapping_lib.losses import cross_entropy
+from mapping_lib.transport import sinkhorn_divergence
 
 __all__ = [
     "Adversary",
@@ -37,11 +42,17 @@ __all__ = [
     "DigitNetwork",
     "DomainNorm",
     "Outputs",
+    "Problem",
     "SecondHead",
     "Training",
     "adapt",
     "chosen",
+    "digit_problem",
+    "joint_transport",
     "outputs",
+    "several_kernels",
+    "split",
+    "transport",
 ]
 
 DomainLoss = Callable[["Batch"], Tensor]
@@ -90,6 +101,53 @@ class Outputs:
 
     features: Tensor
     logits: Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Images of two domains.
+
+    Attributes
+    ----------
+    source, source_held_out
+        Labelled images to train on, and others that only measure.
+    target, target_test
+        Images to adapt to, whose labels no method looks at, and others that only measure.
+    """
+
+    source: Images
+    source_held_out: Images
+    target: Images
+    target_test: Images
+
+
+def split(images: Images, sizes: Sequence[int], generator: torch.Generator) -> list[Images]:
+    """Split images at random into parts of given sizes.
+
+    Parameters
+    ----------
+    images
+        At least as many as the sizes add up to.
+    sizes
+        Of the parts.
+    generator
+        Draws them.
+    """
+    order = torch.randperm(len(images), generator=generator)[: sum(sizes)]
+    return [
+        replace(images, images=images.images[part], labels=images.labels[part])
+        for part in torch.split(order, list(sizes))
+    ]
+
+
+def digit_problem(seed: int) -> Problem:
+    """Draw the problem of section 4.3.1: 4,000 rendered digits to 1,797 handwritten ones.
+
+    Of the first, 800 are held out; of the second, 1,000 are adapted to and 797 test.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    source = split(rendered_digits(4000, seed=seed), [3200, 800], generator)
+    return Problem(*source, *split(handwritten_digits(), [1000, 797], generator))
 
 
 class DomainNorm(nn.Module):
@@ -256,6 +314,32 @@ class SecondHead(nn.Module):
             self._first[0](reversed_features), self.second(reversed_features)
         )
         return cross_entropy(self.second(batch.source), batch.source_labels) - apart
+
+
+def several_kernels(batch: Batch) -> Tensor:
+    """Return MMD with four Gaussian kernels around the median distance of the batch."""
+    middle = float(median_heuristic(batch.source.detach(), batch.target.detach()))
+    return mmd(batch.source, batch.target, bandwidth=[middle * c for c in (0.25, 0.5, 1, 2)])
+
+
+def transport(batch: Batch) -> Tensor:
+    """Return the Sinkhorn divergence, regularised by a tenth of the mean squared norm."""
+    scale = float(batch.source.detach().square().sum(1).mean()) / 10
+    with warnings.catch_warnings():  # 30 iterations are enough to descend by
+        warnings.simplefilter("ignore", UserWarning)
+        return sinkhorn_divergence(batch.source, batch.target, regularisation=scale, iterations=30)
+
+
+def joint_transport(batch: Batch) -> Tensor:
+    """Return DeepJDOT with the weights 0.01 of features and 1 of labels."""
+    return deep_jdot(
+        batch.source,
+        batch.source_labels,
+        batch.target,
+        batch.target_logits,
+        feature_weight=0.01,
+        label_weight=1,
+    )
 
 
 def adapt(
