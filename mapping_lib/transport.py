@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mapping_lib._checks import (
     require_features,
@@ -299,15 +298,14 @@ class _NuclearNorm(torch.autograd.Function):
         U, singular, V = torch.linalg.svd(R_A @ R_B.mT, full_matrices=False)
         tiny = singular <= singular[0] * len(singular) * torch.finfo(A.dtype).eps
         left, right = Q_A @ (U * ~tiny), Q_B @ V.mT
-        ctx.save_for_backward(left @ (right.mT @ B), right @ (left.mT @ A))
+        ctx.save_for_backward(left @ (right.mT @ B), right @ (left.mT @ A), A, B)
         total: Tensor = singular.sum()
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor]:
-        with_A, with_B = ctx.saved_tensors
-        return outer * with_A, outer * with_B
+        by_A, by_B, A, B = ctx.saved_tensors
+        return _first_only(outer * by_A, A, B), _first_only(outer * by_B, A, B)
 
 
 class _EntropicCost(torch.autograd.Function):
@@ -320,15 +318,33 @@ class _EntropicCost(torch.autograd.Function):
         n, m = cost.shape
         a, b = cost.new_full((n,), 1 / n), cost.new_full((m,), 1 / m)
         plan, f, g, _ = _solve(cost, a, b, regularisation, iterations, tolerance)
-        ctx.save_for_backward(plan)
+        ctx.save_for_backward(plan, cost)
         # f and g belong to P = e^(f + g - C)/ε; those of P = a b e^(f + g - C)/ε are the dual value
         return a @ (f - regularisation * a.log()) + b @ (g - regularisation * b.log())
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
-        (plan,) = ctx.saved_tensors
-        return outer * plan, None, None, None
+        plan, cost = ctx.saved_tensors
+        return _first_only(outer * plan, cost), None, None, None
+
+
+def _first_only(gradient: Tensor, *inputs: Tensor) -> Tensor:
+    """Let a gradient that depends on the inputs raise an error when it is differentiated."""
+    guarded: Tensor = _FirstOnly.apply(gradient, *inputs) if torch.is_grad_enabled() else gradient
+    return guarded
+
+
+class _FirstOnly(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *_: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise RuntimeError(
+            "sinkhorn_divergence and bures_wasserstein have a first derivative only; take mmd, "
+            "coral or sliced_wasserstein where a second one is needed"
+        )
 
 
 class _Solution(NamedTuple):
@@ -357,15 +373,11 @@ def _solve(
     found = _scale(C, a, b, ε, f, g, iterations, tolerance)
     if found.error < tolerance:
         return found
-    wide = most - least
-    while wide > ε:  # from a wide entropy to a narrow one, so that Newton starts near the end
-        found = _scale(C, a, b, wide, found.f, found.g, 20, tolerance)
-        wide /= 4
     if len(a) < len(b):  # the system to solve is of the smaller side
-        plan, g, f, error = _newton(C.mT, b, a, ε, found.f, tolerance)
+        plan, g, f, error = _descend(C.mT, b, a, ε, most - least, tolerance)
         found = _Solution(plan.mT, f, g, error)
     else:
-        found = _newton(C, a, b, ε, found.g, tolerance)
+        found = _descend(C, a, b, ε, most - least, tolerance)
     if not found.error < tolerance:
         _warn_unsettled(found.error, tolerance)
     return found
@@ -398,21 +410,33 @@ def _exponential(C: Tensor, ε: float, f: Tensor, g: Tensor) -> Tensor:
     return torch.mul(C, -1 / ε).add_((f / ε)[:, None]).add_(g / ε).exp_()
 
 
-def _newton(C: Tensor, a: Tensor, b: Tensor, ε: float, g: Tensor, tolerance: float) -> _Solution:
+def _descend(C: Tensor, a: Tensor, b: Tensor, ε: float, wide: float, tolerance: float) -> _Solution:
+    """Newton's method from a wide entropy to the narrow one, so that each start is near its end."""
+    g, most = torch.zeros_like(b), wide
+    while wide > ε:
+        g = _newton(C, a, b, wide, g, most, 10, tolerance=0.01 / math.sqrt(len(b))).g
+        wide /= 4
+    return _newton(C, a, b, ε, g, most, 100, tolerance)
+
+
+def _newton(
+    C: Tensor, a: Tensor, b: Tensor, ε: float, g: Tensor, most: float, times: int, tolerance: float
+) -> _Solution:
     """Newton's method on the dual value a f(g) + b g, with f(g) the one that makes rows right."""
     f, P, value = _dual(C, a, b, ε, g)
-    for _ in range(100):
+    for time in range(times + 1):
         columns = P.sum(0)
         ascent = b - columns
         error = ascent.norm().item()
-        if error < tolerance:
+        if error < tolerance or time == times:
             break
         # a constant in g changes nothing: the square of the ones takes that direction out
         curvature = columns.diag() - P.mT @ (P / a[:, None]) + 1 / len(b) ** 2
-        step = ε * torch.cholesky_solve(ascent[:, None], _cholesky(curvature))[:, 0]
+        factor = _cholesky(curvature, (0.1 * error + 1e-14) * columns.max())
+        step = ε * torch.cholesky_solve(ascent[:, None], factor)[:, 0]
         slope = float(ascent @ step)
-        length = 1.0
-        while length > 1e-6:
+        length = min(1.0, most / float(step.abs().max()))
+        for _ in range(20):
             f, P, higher = _dual(C, a, b, ε, g + length * step)
             if higher >= value + 1e-4 * length * slope - 1e-14 * abs(value):
                 break
@@ -421,23 +445,22 @@ def _newton(C: Tensor, a: Tensor, b: Tensor, ε: float, g: Tensor, tolerance: fl
     return _Solution(P, f, g, error)
 
 
-def _dual(C: Tensor, a: Tensor, b: Tensor, ε: float, g: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Give the potential f that makes the rows right, the plan, and the dual value."""
-    scores = (g - C) / ε
-    rows = torch.logsumexp(scores, dim=1)
-    f = ε * (a.log() - rows)
-    return f, a[:, None] * torch.exp(scores - rows[:, None]), float(a @ f + b @ g)
-
-
-def _cholesky(matrix: Tensor) -> Tensor:
-    """Factor a matrix that rounding may have made indefinite."""
-    ridge = 1e-14 * matrix.diag().max()
+def _cholesky(matrix: Tensor, ridge: Tensor) -> Tensor:
+    """Factor a matrix plus a ridge, a larger one where rounding has made the matrix indefinite."""
     factor: Tensor
     failed = torch.ones(())
     while failed:
         factor, failed = torch.linalg.cholesky_ex(matrix + ridge.expand(len(matrix)).diag())
         ridge = 100 * ridge
     return factor
+
+
+def _dual(C: Tensor, a: Tensor, b: Tensor, ε: float, g: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Give the potential f that makes the rows right, the plan, and the dual value."""
+    scores = (g - C) / ε
+    rows = torch.logsumexp(scores, dim=1)
+    f = ε * (a.log() - rows)
+    return f, a[:, None] * torch.exp(scores - rows[:, None]), float(a @ f + b @ g)
 
 
 def _warn_unsettled(error: float, tolerance: float) -> None:
