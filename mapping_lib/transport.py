@@ -31,7 +31,7 @@ def sinkhorn_plan(
     regularisation: float,
     source_weights: Tensor | None = None,
     target_weights: Tensor | None = None,
-    iterations: int = 200,
+    iterations: int = 2500,
     tolerance: float = 1e-9,
 ) -> Tensor:
     r"""Entropic optimal transport: the plan that moves the source onto the target.
@@ -62,7 +62,8 @@ def sinkhorn_plan(
     target_weights
         Masses :math:`b`, ``(m,)``, positive with sum 1; None is 1/m each.
     iterations
-        How often rows and columns are scaled before Newton's method takes over.
+        How often rows and columns are scaled at most. Newton's method takes over after so many, or
+        as soon as their pace shows that they won't do.
     tolerance
         Stops when the norm of the error of the sums is below.
 
@@ -106,7 +107,7 @@ def sinkhorn_divergence(
     target: Tensor,
     *,
     regularisation: float,
-    iterations: int = 200,
+    iterations: int = 2500,
     tolerance: float = 1e-9,
 ) -> Tensor:
     r"""Entropic transport cost between two sets, less the mean of that within each.
@@ -390,12 +391,17 @@ def _scale(
     K = _exponential(C, ε, f, g)
     v = torch.ones_like(b)
     u = a / (K @ v)
+    earlier = math.inf
     for time in range(times + 1):
         columns = K.mT @ u
         if time % 10 == 0 or time == times:
             error = (v * columns - b).norm().item()
             if error < tolerance or time == times:
                 break
+            if time % 100 == 0:  # is this pace enough?
+                if time and error * (error / earlier) ** ((times - time) / 100) > tolerance:
+                    break
+                earlier = error
             if max(u.max(), v.max(), 1 / u.min(), 1 / v.min()) > 1e50:
                 f, g = f + ε * u.log(), g + ε * v.log()
                 K = _exponential(C, ε, f, g)
