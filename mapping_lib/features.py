@@ -14,17 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from mapping_lib._checks import (
+    require_features,
     require_finite,
     require_float,
-    require_matrix,
     require_number,
     require_tensor,
     seen,
     shape,
 )
 from mapping_lib._names import suggest
-from mapping_lib.distances import mmd, sinkhorn_plan
+from mapping_lib.distances import mmd
 from mapping_lib.mappings import Layer, linear
+from mapping_lib.transport import sinkhorn_plan
 
 __all__ = [
     "Alignment",
@@ -228,7 +229,7 @@ def coral_map(source: Tensor, target: Tensor, *, ridge: float = 0.0) -> Layer:
     >>> coral_map(source, target)  # standard deviations 2 and 4
     (tensor([[2.]]), tensor([5.]))
     """
-    _require_sets(source, target)
+    require_features(source=source, target=target, least=2)
     require_number("ridge", ridge)
     (mean_s, C_s), (mean_t, C_t) = _moments(source, ridge), _moments(target, ridge)
     A = _root(C_t) @ _inverse_root(C_s, "source", len(source))
@@ -279,7 +280,7 @@ def subspace_alignment(source: Tensor, target: Tensor, *, width: int) -> Alignme
     tensor([[ 0.6000],
             [-0.6000]])
     """
-    _require_sets(source, target)
+    require_features(source=source, target=target, least=2)
     mean_s, P_s = _principal(source, width, "source")
     mean_t, P_t = _principal(target, width, "target")
     to_source, to_target = P_t.mT @ P_s @ P_s.mT, P_t.mT
@@ -353,7 +354,7 @@ def tca(
     >>> (z_s.mean() - z_t.mean()).abs() < 0.1 * z_s.diff(dim=0).abs()  # the first doesn't
     tensor([[True]])
     """
-    _require_sets(source, target)
+    require_features(source=source, target=target, least=2)
     K = _products(source, target, kernel)
     domains = _difference(len(source), len(target))
     Z = _components(K, domains, width, penalty).to(source)
@@ -426,7 +427,7 @@ def joint_distribution_adaptation(
     >>> joint_distribution_adaptation(source, target, torch.tensor([4, 7]), width=1).labels
     tensor([4, 7, 7])
     """
-    _require_sets(source, target)
+    require_features(source=source, target=target, least=2)
     _require_labels(labels, source, "source")
     require_number("rounds", rounds, least=1)
     K = _products(source, target, kernel)
@@ -484,7 +485,7 @@ def procrustes(source: Tensor, target: Tensor) -> Layer:
     tensor([[0., 1.],
             [1., 0.]])
     """
-    _require_sets(source, target)
+    require_features(source=source, target=target, least=2)
     _require_partners(source, target)
     x, y = _wide(source), _wide(target)
     U, _, Vh = torch.linalg.svd((y - y.mean(0)).mT @ (x - x.mean(0)))
@@ -540,8 +541,10 @@ def canonical_correlation(
     >>> canonical_correlation(height, 7 - 2 * height, width=1).correlations
     tensor([1.])
     """
-    _require_sets(source, target, same_width=False)
-    _require_partners(source, target, same_width=False)
+    require_float(source=source, target=target)
+    require_features(source=source, least=2)
+    require_features(target=target, least=2)
+    _require_partners(source, target)
     require_number("ridge", ridge)
     _require_width(width, min(source.shape[1], target.shape[1]), "features of the narrower view")
     (mean_s, C_s), (mean_t, C_t) = _moments(source, ridge), _moments(target, ridge)
@@ -571,7 +574,8 @@ def transport_map(source: Tensor, target: Tensor, *, regularisation: float = 0.0
 
     :math:`\Pi` holds the plans that take :math:`1/n_s` from each source row and bring
     :math:`1/n_t` to each target row. The costs are divided by their mean :math:`\bar c`, so that
-    neither the plan nor :math:`\varepsilon` depends on the unit of the features.
+    neither the plan nor :math:`\varepsilon` depends on the unit of the features. A gradient takes
+    the plan as fixed, and so reaches the target alone.
 
     Taught in :ref:`feature-alignment` (section 3.1.2).
     Source: :cite:t:`courty2017optimal`.
@@ -604,11 +608,11 @@ def transport_map(source: Tensor, target: Tensor, *, regularisation: float = 0.0
     tensor([[5.],
             [7.]])
     """
-    _require_sets(source, target)
+    require_features(source=source, target=target, least=2)
     cost = torch.cdist(source, target).square()
     if seen(cost.mean() == 0):
         raise ValueError("all rows of both sets are one point: there is nothing to transport")
-    plan = sinkhorn_plan(cost / cost.mean(), regularisation=regularisation)
+    plan = sinkhorn_plan((cost / cost.mean()).detach(), regularisation=regularisation)
     moved: Tensor = plan @ target / plan.sum(1, keepdim=True)
     return moved
 
@@ -652,7 +656,7 @@ def mmd_per_feature(source: Tensor, target: Tensor, *, bandwidth: float | None =
     >>> mmd_per_feature(source, target)[0]  # the second feature has moved
     tensor(0.)
     """
-    _require_sets(source, target)
+    require_features(source=source, target=target, least=2)
     scores = []
     for x, y in zip(source.mT.unsqueeze(2), target.mT.unsqueeze(2), strict=True):
         both = torch.cat([x, y]).detach()
@@ -708,7 +712,7 @@ def information_per_feature(features: Tensor, labels: Tensor, *, bins: int = 8) 
     >>> information_per_feature(features, torch.tensor([0, 0, 1, 1]), bins=2)  # log 2 and 0
     tensor([0.6931, 0.0000])
     """
-    _require_sets(features, features)
+    require_features(features=features, least=2)
     _require_labels(labels, features, "features")
     require_number("bins", bins, least=2)
     n, levels = len(features), torch.linspace(0, 1, int(bins) + 1)[1:-1].to(_wide(features))
@@ -1033,21 +1037,7 @@ def _nearest(source: Tensor, labels: Tensor, target: Tensor) -> Tensor:
     return labels.to(source.device)[torch.cdist(target, source).argmin(1)]
 
 
-def _require_sets(source: Tensor, target: Tensor, *, same_width: bool = True) -> None:
-    require_float(source=source, target=target)
-    require_matrix(source=source, target=target)
-    require_finite(source=source, target=target)
-    for name, rows in (("source", source), ("target", target)):
-        if len(rows) < 2:
-            raise ValueError(f"{name} has one row, which has no spread; give at least two")
-    if same_width and source.shape[1] != target.shape[1]:
-        raise ValueError(
-            f"source {shape(source)} and target {shape(target)} must have the same number of "
-            "features; map them to one width first, for example by PCA"
-        )
-
-
-def _require_partners(source: Tensor, target: Tensor, *, same_width: bool = True) -> None:
+def _require_partners(source: Tensor, target: Tensor) -> None:
     if len(source) != len(target):
         raise ValueError(
             f"row i of source belongs to row i of target, but there are {len(source)} and "
@@ -1057,8 +1047,8 @@ def _require_partners(source: Tensor, target: Tensor, *, same_width: bool = True
 
 def _require_views(views: dict[str, Tensor], *, same_width: bool = False) -> None:
     require_float(**views)
-    require_matrix(**views)
-    require_finite(**views)
+    for name, view in views.items():
+        require_features(least=1, **{name: view})
     sizes = {view.shape if same_width else view.shape[0] for view in views.values()}
     if len(sizes) > 1:
         found = ", ".join(f"{name} {shape(view)}" for name, view in views.items())
