@@ -192,9 +192,7 @@ SMALL = {
     for name, weights in {
         "source only": (0.0,),
         "own statistics": (0.0,),
-        "CORAL": (10.0, 100.0),
         "MMD": (1.0, 10.0),
-        "DANN": (0.1, 0.3),
         "CDAN": (0.1, 0.3),
         "information": (0.1, 0.3),
     }.items()
