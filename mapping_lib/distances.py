@@ -471,15 +471,13 @@ class _Mmd(torch.autograd.Function):
         n, m, d, σ = len(source), len(target), source.shape[1], max(σs)
         rows = BLOCK if source.device.type == "cpu" else 16 * BLOCK
         within_s, within_t, between = _pair_weights(n, m, biased)
-        y = _in_units(source, target, σs)
-        half = -(y * y).sum(1, keepdim=True) / 2
-        right = torch.cat([y, torch.ones_like(half), half], dim=1)  # (n + m, d + 2)
+        right = _in_units(source, target, σs)  # (n + m, d + 2)
         kernels = _KernelSum(σs, right.new_empty(3, rows * rows), wanted)
         gradient = torch.zeros_like(right if wanted else right[:0])
         value, overlap = 0.0, 0.0
         blocks = [*_blocks(0, n, rows), *_blocks(n, n + m, rows)]
         for k, i in enumerate(blocks):
-            # -|y_i - y_j|²/2 = (y_i, -|y_i|²/2, 1) · (y_j, 1, -|y_j|²/2)
+            # (y_i, -|y_i|²/2, 1) · (y_j, 1, -|y_j|²/2) = -|y_i - y_j|²/2
             left = torch.cat([right[i, :d], right[i, d + 1 :], right[i, d : d + 1]], dim=1)
             for j in blocks[k:]:
                 crossing = i.start < n <= j.start
@@ -493,10 +491,10 @@ class _Mmd(torch.autograd.Function):
                     gradient[j].addmm_(slopes.mT, right[i], alpha=c)
         if not biased:  # a row's kernels with itself are 1
             value -= len(σs) * (n * within_s + m * within_t)
-        if overlap < len(σs) * n * m * torch.finfo(y.dtype).eps:
+        if overlap < len(σs) * n * m * torch.finfo(right.dtype).eps:
             _warn_apart(σ)
-        by_z = (gradient[:, :d] - gradient[:, d : d + 1] * y[: len(gradient)]).mul_(2 / σ)
-        by_z = by_z.to(source.dtype)
+        sums, y = gradient[:, d : d + 1], right[: len(gradient), :d]  # Σ c k', y
+        by_z = gradient[:, :d].addcmul_(sums, y, value=-1).mul_(2 / σ).to(source.dtype)
         return source.new_tensor(value), by_z[:n], by_z[n:]
 
     @staticmethod
@@ -578,14 +576,22 @@ def _pair_weights(n: int, m: int, biased: bool) -> tuple[float, float, float]:
 
 
 def _in_units(source: Tensor, target: Tensor, σs: list[float]) -> Tensor:
-    """Centre all rows and divide them by the widest bandwidth; in double where digits are short."""
-    z = torch.cat([source, target]).to(torch.promote_types(source.dtype, torch.float32))
-    z = z - z.mean(0)
-    lost = torch.finfo(z.dtype).eps * (z * z).sum(1).max() / min(σs) ** 2
-    if not lost < 1e-3:  # of the exponent of the narrowest kernel
-        z = torch.cat([source, target]).double()
-        z = z - z.mean(0)
-    return z / max(σs)
+    """Centre all rows and divide them by the widest bandwidth; give (y, 1, -|y|²/2).
+
+    Where the squares would have too few digits for the narrowest kernel, it is in double.
+    """
+    (n, d), m = source.shape, len(target)
+    for dtype in (torch.promote_types(source.dtype, torch.float32), torch.float64):
+        right = torch.empty(n + m, d + 2, dtype=dtype, device=source.device)
+        y = right[:, :d]
+        y[:n], y[n:] = source, target
+        y.sub_(y.mean(0)).div_(max(σs))
+        half = torch.linalg.vector_norm(y, dim=1).square_().div_(-2)
+        right[:, d], right[:, d + 1] = 1, half
+        lost = -half.min() * torch.finfo(dtype).eps * (max(σs) / min(σs)) ** 2
+        if lost < 1e-3:
+            break
+    return right
 
 
 def _squarings(ratio: float, narrower: float) -> int | None:
