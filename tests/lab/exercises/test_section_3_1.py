@@ -1,0 +1,78 @@
+import torch
+
+from mapping_lib.lab.exercises import Case
+
+
+def barycentres(plan, target):
+    return plan @ target / plan.sum(1, keepdim=True)
+
+
+def information(counts):
+    p = counts / counts.sum()
+    independent = p.sum(1, keepdim=True) * p.sum(0)
+    seen = p > 0
+    return (p[seen] * (p[seen] / independent[seen]).log()).sum()
+
+
+def entropy(p):
+    return -(p[p > 0] * p[p > 0].log()).sum()
+
+
+def nan_information(counts):
+    p = counts / counts.sum()
+    return (p * (p / (p.sum(1, keepdim=True) * p.sum(0))).log()).sum()
+
+
+def score(source, labels, target, classify):
+    guesses = classify(source, labels, target)
+    return (classify(target, guesses, source) == labels).double().mean()
+
+
+CASES = {
+    "3.1-a": Case(
+        solution=(2.5, -8.5),
+        wrong={
+            "has to be the other way": (0.4, -1 - 0.4 * 3),
+            "not of variances": (6.25, -1 - 6.25 * 3),
+            "not the mean 3": (2.5, -4),
+            "swapped": (-8.5, 2.5),
+            "the bias has the wrong sign": (2.5, 8.5),
+        },
+    ),
+    "3.1-b": Case(
+        solution=barycentres,
+        wrong={
+            "divided by the mass that it sends": lambda plan, target: plan @ target,
+            "that of the rows is due": lambda plan, target: plan / plan.sum(0) @ target,
+            "don't send 1/n each": lambda plan, target: len(plan) * plan @ target,
+            "not the mean of all": lambda plan, target: target[plan.argmax(1)],
+        },
+    ),
+    "3.1-c": Case(
+        solution=information,
+        wrong={
+            "0 · log 0": nan_information,
+            "in bits": lambda counts: information(counts) / torch.tensor(2.0).log(),
+            "divided by their sum": lambda counts: counts.sum() * information(counts),
+            "entropy of the table": lambda counts: entropy(counts / counts.sum()),
+            "of the bins alone": lambda counts: entropy((counts / counts.sum()).sum(1)),
+            "of the classes alone": lambda counts: entropy((counts / counts.sum()).sum(0)),
+            "the classes' entropy, not what": lambda counts: (
+                entropy((counts / counts.sum()).sum(0)) - information(counts)
+            ),
+            "the bins' entropy, not what": lambda counts: (
+                entropy((counts / counts.sum()).sum(1)) - information(counts)
+            ),
+        },
+    ),
+    "3.1-d": Case(
+        solution=score,
+        wrong={
+            "not their share": lambda *a: score(*a) * len(a[1]),
+            "share of wrong answers": lambda *a: 1 - score(*a),
+            "classified by itself": lambda source, labels, target, classify: (
+                (classify(source, labels, source) == labels).double().mean()
+            ),
+        },
+    ),
+}
