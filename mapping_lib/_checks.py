@@ -45,7 +45,7 @@ def require_float(**tensors: Tensor) -> None:
             raise ValueError(
                 f"{name} is empty, its shape is {shape(tensor)}; give it at least one element"
             )
-        if seen(tensor.isnan().any()):
+        if seen(tensor.detach().sum().isnan()) and seen(tensor.isnan().any()):  # the sum is quick
             raise ValueError(
                 f"{name} contains NaN in {int(tensor.isnan().sum())} of {tensor.numel()} places; "
                 "find where it arises or remove these rows"
@@ -87,7 +87,7 @@ def require_features(*, least: int = 1, **sets: Tensor) -> None:
     require_float(**sets)
     require_matrix(**sets)
     for name, rows in sets.items():
-        if seen(rows.isinf().any()):
+        if seen(~rows.detach().sum().isfinite()) and seen(rows.isinf().any()):
             raise ValueError(
                 f"{name} must be finite, got {int(rows.isinf().sum())} infinite values; "
                 "find where they arise or remove these rows"

@@ -321,7 +321,7 @@ def proxy_a_distance(
     require_features(least=4, source=source, target=target)
     require_number("held_out", held_out, below=1)
     require_number("regularisation", regularisation)
-    if held_out == 0 or regularisation == 0:
+    if not (held_out and regularisation):
         raise ValueError(
             f"held_out and regularisation must be positive, got {held_out} and {regularisation}"
         )
@@ -653,7 +653,7 @@ def _bandwidths(
     σs: list[Any] = [*bandwidth] if several else [bandwidth]  # type: ignore[misc]
     for σ in σs:
         require_number("bandwidth", σ)
-    if not σs or min(σs) == 0:
+    if not (σs and all(σs)):
         raise ValueError(
             f"bandwidth must be positive, got {bandwidth}; None chooses one by the median heuristic"
         )

@@ -164,9 +164,8 @@ def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 def _thin(rows: Tensor, most: int) -> Tensor:
     """Take at most so many rows, in equal steps."""
-    if len(rows) <= most:
-        return rows
-    return rows[torch.arange(most, device=rows.device) * len(rows) // most]
+    count = min(len(rows), most)
+    return rows[torch.arange(count, device=rows.device) * len(rows) // count]
 
 
 def _middle(count: int) -> tuple[int, int]:
@@ -176,7 +175,7 @@ def _middle(count: int) -> tuple[int, int]:
 
 def _require_bandwidth(bandwidth: float | Tensor) -> None:
     if isinstance(bandwidth, Tensor):
-        if bandwidth.ndim != 0:
+        if bandwidth.ndim:
             raise ValueError(
                 f"bandwidth must be one number, got shape {shape(bandwidth)}; "
                 "for several kernels add their matrices"
@@ -184,6 +183,6 @@ def _require_bandwidth(bandwidth: float | Tensor) -> None:
         wrong = seen(~(bandwidth.detach() > 0))
     else:
         require_number("bandwidth", bandwidth)
-        wrong = bandwidth == 0
+        wrong = not bandwidth
     if wrong:
         raise ValueError(f"bandwidth must be positive, got {bandwidth}; median_heuristic finds one")

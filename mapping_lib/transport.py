@@ -499,5 +499,5 @@ def _weights(name: str, weights: Tensor | None, count: int, cost: Tensor) -> Ten
 def _require_positive(**numbers: float) -> None:
     for name, number in numbers.items():
         require_number(name, number)
-        if number == 0:
+        if not number:
             raise ValueError(f"{name} must be positive, got 0")

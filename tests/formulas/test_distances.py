@@ -233,7 +233,7 @@ class TestMmd:
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype(self, dtype):
         source, target = (rows.requires_grad_() for rows in domains(shift=2, dtype=dtype))
-        value = mmd(source, target, bandwidth=1.5)
+        value = mmd(target=target, source=source, bandwidth=1.5)
         value.backward()
         expected = mmd_by_scipy(source.double(), target.double(), [1.5])
         assert value.dtype == source.grad.dtype == target.grad.dtype == dtype
@@ -368,7 +368,7 @@ class TestLinearTimeMmd:
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype(self, dtype):
         source, target = domains(dtype=dtype)
-        value = linear_time_mmd(source, target, bandwidth=1.5)
+        value = linear_time_mmd(target=target, source=source, bandwidth=1.5)
         expected = linear_time_mmd(source.double(), target.double(), bandwidth=1.5)
         assert value.dtype == dtype
         assert_close(value.double(), expected, atol=torch.finfo(dtype).eps, rtol=0)
@@ -406,7 +406,7 @@ class TestJmmd:
 
     def test_of_one_layer_is_mmd(self):
         source, target = domains()
-        assert_close(jmmd([source], [target]), mmd(source, target))
+        assert_close(jmmd(target=[target], source=[source]), mmd(source, target))
         assert_close(jmmd((source,), (target,), bandwidth=(2,)), mmd(source, target, bandwidth=2))
 
     def test_sees_what_a_sum_over_layers_does_not(self):
@@ -486,7 +486,7 @@ class TestCoral:
     @pytest.mark.parametrize("d", [3, 30])
     def test_keeps_the_dtype(self, dtype, d):
         source, target = domains(6, 8, d, dtype=dtype)
-        value = coral(source, 2 * target)
+        value = coral(target=2 * target, source=source)
         assert value.dtype == dtype
         expected = coral(source.double(), 2 * target.double())
         assert_close(value.double(), expected, rtol=2 * torch.finfo(dtype).eps + 1e-6, atol=0)
@@ -580,7 +580,7 @@ class TestProxyADistance:
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype_without_a_gradient(self, dtype):
         source, target = domains(dtype=dtype)
-        value = proxy_a_distance(source.requires_grad_(), target, generator=seeded())
+        value = proxy_a_distance(target=target, source=source.requires_grad_(), generator=seeded())
         assert value.dtype == dtype
         assert not value.requires_grad
 
@@ -685,7 +685,7 @@ class TestCka:
     @pytest.mark.parametrize("d", [3, 30])
     def test_keeps_the_dtype(self, cka, dtype, d):
         s, t = normal(9, d, dtype=dtype), normal(9, d, seed=1, dtype=dtype)
-        value = cka(s, t)
+        value = cka(target=t, source=s)
         assert value.dtype == dtype
         expected = cka(s.double(), t.double())
         assert_close(value.double(), expected, rtol=8 * torch.finfo(dtype).eps, atol=1e-6)

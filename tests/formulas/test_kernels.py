@@ -120,7 +120,7 @@ class TestKernels:
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype(self, kernel, dtype):
         x, y = normal(3, 2, dtype=dtype), normal(4, 2, seed=1, dtype=dtype)
-        K = kernel(x, y, bandwidth=2.0)
+        K = kernel(y=y, x=x, bandwidth=2.0)
         assert K.dtype == dtype
         expected = kernel(x.double(), y.double(), bandwidth=2.0)
         tolerance = 2 * torch.finfo(dtype).eps

@@ -162,7 +162,7 @@ class TestSinkhornPlan:
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype_without_a_gradient(self, dtype):
         cost = costs().to(dtype).requires_grad_()
-        plan = sinkhorn_plan(cost, regularisation=0.1)
+        plan = sinkhorn_plan(cost=cost, regularisation=0.1)
         assert plan.dtype == dtype
         assert not plan.requires_grad
         expected = sinkhorn_plan(cost.detach().double(), regularisation=0.1)
@@ -308,7 +308,7 @@ class TestSinkhornDivergence:
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype(self, dtype):
         source, target = (rows.requires_grad_() for rows in domains(dtype=dtype))
-        value = sinkhorn_divergence(source, target, regularisation=0.5)
+        value = sinkhorn_divergence(target=target, source=source, regularisation=0.5)
         value.backward()
         assert value.dtype == source.grad.dtype == dtype
         expected = sinkhorn_divergence(source.double(), target.double(), regularisation=0.5)
@@ -375,7 +375,7 @@ class TestSlicedWasserstein:
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype(self, dtype):
         source, target = domains(dtype=dtype)
-        value = sliced_wasserstein(source, target, projections=3, generator=seeded())
+        value = sliced_wasserstein(target=target, source=source, projections=3, generator=seeded())
         expected = sliced_wasserstein(
             source.double(), target.double(), projections=3, generator=seeded()
         )
@@ -472,7 +472,7 @@ class TestBuresWasserstein:
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype(self, dtype):
         source, target = domains(dtype=dtype)
-        value = bures_wasserstein(source, target)
+        value = bures_wasserstein(target=target, source=source)
         assert value.dtype == dtype
         expected = bures_wasserstein(source.double(), target.double())
         assert_close(value.double(), expected, rtol=torch.finfo(dtype).eps + 1e-5, atol=0)
