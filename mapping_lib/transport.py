@@ -13,9 +13,7 @@ from torch import Tensor
 
 from mapping_lib._checks import (
     require_features,
-    require_finite,
     require_float,
-    require_matrix,
     require_number,
     seen,
     shape,
@@ -92,9 +90,7 @@ def sinkhorn_plan(
     tensor([[0.4404, 0.0596],
             [0.0596, 0.4404]])
     """
-    require_float(cost=cost)
-    require_matrix(cost=cost)
-    require_finite(cost=cost)
+    require_features(cost=cost)
     a = _weights("source_weights", source_weights, len(cost), cost)
     b = _weights("target_weights", target_weights, cost.shape[1], cost)
     _require_positive(regularisation=regularisation, iterations=iterations, tolerance=tolerance)
@@ -391,7 +387,7 @@ def _scale(
     K = _exponential(C, ε, f, g)
     v = torch.ones_like(b)
     u = a / (K @ v)
-    earlier = math.inf
+    earlier = 1.0
     for time in range(times + 1):
         columns = K.mT @ u
         if time % 10 == 0 or time == times:
@@ -399,7 +395,8 @@ def _scale(
             if error < tolerance or time == times:
                 break
             if time % 100 == 0:  # is this pace enough?
-                if time and error * (error / earlier) ** ((times - time) / 100) > tolerance:
+                pace = math.log(error / earlier) if time else -math.inf  # of 100 steps
+                if math.log(error) + pace * (times - time) / 100 > math.log(tolerance):
                     break
                 earlier = error
             if max(u.max(), v.max(), 1 / u.min(), 1 / v.min()) > 1e50:
@@ -443,11 +440,12 @@ def _newton(
         slope = float(ascent @ step)
         length = min(1.0, most / float(step.abs().max()))
         for _ in range(20):
-            f, P, higher = _dual(C, a, b, ε, g + length * step)
+            further = g + length * step
+            f, P, higher = _dual(C, a, b, ε, further)
             if higher >= value + 1e-4 * length * slope - 1e-14 * abs(value):
                 break
             length /= 2
-        g, value = g + length * step, higher
+        g, value = further, higher
     return _Solution(P, f, g, error)
 
 

@@ -124,7 +124,7 @@ class TestSinkhornPlan:
         monkeypatch.setattr(transport, "_newton", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             sinkhorn_plan(cost, regularisation=0.1)
-        slow = sinkhorn_plan(cost, regularisation=0.1, iterations=100_000, tolerance=1e-5)
+        slow = sinkhorn_plan(cost, regularisation=0.1, iterations=1_000_000, tolerance=1e-5)
         assert_close(slow, expected, atol=1e-4, rtol=0)
 
     @given(SEEDS, st.floats(0.005, 2))
@@ -187,7 +187,7 @@ class TestSinkhornPlan:
             (torch.ones(2), {}, ValueError, "cost must be a matrix"),
             (torch.ones(0, 2), {}, ValueError, "cost is empty"),
             (torch.full((2, 2), torch.nan), {}, ValueError, "cost contains NaN"),
-            (torch.full((2, 2), torch.inf), {}, ValueError, "cost must be finite, got 4 inf.*1e4"),
+            (torch.full((2, 2), torch.inf), {}, ValueError, "cost must be finite, got 4 infinite"),
             (torch.eye(2), {"regularisation": 0}, ValueError, "regularisation must be positive"),
             (torch.eye(2), {"regularisation": -1}, ValueError, r"regularisation must lie in \[0"),
             (
@@ -238,7 +238,7 @@ def entropic_cost(source, target, ε):
 
 
 class TestSinkhornDivergence:
-    @pytest.mark.parametrize("ε", [0.5, 3.0, 50.0])
+    @pytest.mark.parametrize("ε", [2.0, 5.0, 50.0])
     @pytest.mark.parametrize(("n", "m"), [(7, 5), (4, 9), (1, 3)])
     def test_agrees_with_pot(self, ε, n, m):
         source, target = domains(n, m)
