@@ -52,12 +52,9 @@ Kernel: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class Alignment(NamedTuple):
-    """Two mappings into one space, made by :func:`subspace_alignment`.
+    """Two mappings into one space, of the source's rows and of the target's.
 
-    Attributes
-    ----------
-    source, target
-        The mapping of the source's rows, and that of the target's.
+    Made by :func:`subspace_alignment`.
     """
 
     source: Layer
@@ -65,14 +62,9 @@ class Alignment(NamedTuple):
 
 
 class CanonicalCorrelation(NamedTuple):
-    """Two mappings whose outputs correlate, made by :func:`canonical_correlation`.
+    """Two mappings whose outputs correlate, and the correlation of each pair, largest first.
 
-    Attributes
-    ----------
-    source, target
-        The mapping of the source's rows, and that of the target's.
-    correlations
-        The correlation of each pair of outputs, largest first.
+    Made by :func:`canonical_correlation`.
     """
 
     source: Layer
@@ -81,14 +73,9 @@ class CanonicalCorrelation(NamedTuple):
 
 
 class JointAdaptation(NamedTuple):
-    """Features and labels made by :func:`joint_distribution_adaptation`.
+    """Mapped rows of source and target, and what the target's were taken for in the end.
 
-    Attributes
-    ----------
-    source, target
-        The mapped rows.
-    labels
-        What the target's rows were taken for in the end.
+    Made by :func:`joint_distribution_adaptation`.
     """
 
     source: Tensor
