@@ -173,7 +173,8 @@ def maps(n: int, d: int, repeats: int) -> None:
     aligned = ours_subspace()
 
     def judge_subspace(mapped: Tensor) -> str:
-        # Signs of directions are free; and some don't centre.
+        # Signs of directions are free, and some don't centre. From 500 rows on scikit-learn's PCA,
+        # which the peers call, is randomised, and its 20th direction is another.
         both = [
             torch.cat([m[:n] - m[:n].mean(0), m[n:] - m[n:].mean(0)]) for m in (mapped, aligned)
         ]

@@ -1003,7 +1003,8 @@ def _components(K: Tensor, E: Tensor, width: int, penalty: float) -> Tensor:
         forth, back = HKB.numpy(), HKB.mT.numpy()
         gram = LinearOperator((n, n), matvec=lambda v: back @ (forth @ v), dtype=float)
         start = torch.randn(n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        squares, V = eigsh(gram, k=width, which="LA", v0=start.numpy())
+        most = max(6 * width, 20)  # more vectors kept, fewer restarts
+        squares, V = eigsh(gram, k=width, which="LA", v0=start.numpy(), ncv=most)
     else:
         squares, V = scipy.linalg.eigh((HKB.mT @ HKB).numpy(), subset_by_index=[n - width, n - 1])
     squares, V = torch.from_numpy(squares).flip(0), torch.from_numpy(V.copy()).flip(1)
