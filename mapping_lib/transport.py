@@ -399,7 +399,7 @@ def _scale(
                 if math.log(error) + pace * (times - time) / 100 > math.log(tolerance):
                     break
                 earlier = error
-            if max(u.max(), v.max(), 1 / u.min(), 1 / v.min()) > 1e50:
+            if torch.cat([u, v]).log().abs().max() > 115:  # e^115 = 1e50
                 f, g = f + ε * u.log(), g + ε * v.log()
                 K = _exponential(C, ε, f, g)
                 u, v, columns = torch.ones_like(u), torch.ones_like(v), K.sum(0)

@@ -462,6 +462,12 @@ class TestBuresWasserstein:
         assert source.grad.isfinite().all()
         assert source.grad[:, 1].abs().max() == 0
 
+    def test_a_feature_dead_in_the_source_alone_is_drawn_by_its_mean_alone(self):
+        source = torch.tensor([[0.0, 4.0], [1.0, 4.0], [5.0, 4.0]], requires_grad=True)
+        target = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+        bures_wasserstein(source, target).backward()
+        assert_close(source.grad[:, 1], torch.full((3,), 2 * 4 / 3))
+
     def test_a_second_derivative_is_an_error_not_zero(self):
         source, target = domains()
         source.requires_grad_()
