@@ -3,6 +3,7 @@
 import math
 import os
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mapping_lib import transport
 from mapping_lib.transport import (
@@ -56,6 +58,18 @@ def seeded(seed=0):
 
 def rotation(d, seed=0):
     return torch.linalg.qr(normal(d, d, seed=seed)).Q
+
+
+class Counts(TorchDispatchMode):
+    """Count how often each operation is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.of = Counter()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.of[operation.overloadpacket.__name__] += 1
+        return operation(*args, **(kwargs or {}))
 
 
 class TestSinkhornPlan:
@@ -126,6 +140,24 @@ class TestSinkhornPlan:
             sinkhorn_plan(cost, regularisation=0.1)
         slow = sinkhorn_plan(cost, regularisation=0.1, iterations=1_000_000, tolerance=1e-5)
         assert_close(slow, expected, atol=1e-4, rtol=0)
+
+    def test_a_slow_pace_is_given_up_early_and_a_good_one_is_not(self, monkeypatch):
+        with Counts() as counts:
+            sinkhorn_plan(costs(30, 40), regularisation=1e-5)
+        assert counts.of["mv"] < 2 * 150
+        monkeypatch.setattr(transport, "_newton", lambda *_, **__: 1 / 0)
+        with Counts() as counts:
+            sinkhorn_plan(costs(30, 40), regularisation=0.005)
+        assert 2 * 150 < counts.of["mv"] < 2 * 2500
+        assert counts.of["linalg_vector_norm"] <= counts.of["mv"] / 20 + 2  # not at each step
+
+    def test_at_the_optimum_the_dual_value_is_the_objective(self):
+        cost, ε = costs(), 0.05
+        a, b = (torch.full((k,), 1 / k, dtype=torch.float64) for k in (7, 5))
+        P, f, g, _ = transport._solve(cost, a, b, ε, 2500, 1e-12)
+        expected = (P * (cost + ε * P.log())).sum()
+        assert_close(a @ f + b @ g, expected)
+        assert_close(transport._dual(cost, a, b, ε, g)[2], expected.item())
 
     @given(SEEDS, st.floats(0.005, 2))
     def test_shifts_transposition_and_scales(self, seed, ε):
