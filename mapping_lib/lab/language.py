@@ -19,8 +19,8 @@ from mapping_lib.lab.machine import shows_progress
 from mapping_lib.lab.registry import locate
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import BertModel
+    import tokenizers
+    import transformers
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Encoder:
 
     limit = 256  # what its authors chose; the network has positions for 512
 
-    def __init__(self, network: BertModel, tokenizer: Tokenizer) -> None:
+    def __init__(self, network: transformers.BertModel, tokenizer: tokenizers.Tokenizer) -> None:
         self.network = network
         self._tokenizer = tokenizer
 
