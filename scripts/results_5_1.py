@@ -30,9 +30,8 @@ import torch
 
 from mapping_lib.lab import keras_models
 from mapping_lib.lab.data import Images, hymenoptera, photographs
+from mapping_lib.lab.keras_models import keras
 from mapping_lib.lab.results import Method, Recorder
-
-import keras  # isort: skip  (keras_models sets what it reads)
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS, LABELS = range(5), (1, 5, 20)

@@ -52,7 +52,7 @@ def _stderr_held_back() -> Iterator[None]:
 for _name, _value in SETTINGS.items():
     os.environ.setdefault(_name, _value)
 with _stderr_held_back():  # TensorFlow tells of missing GPUs whatever the log level
-    import keras
+    import keras as keras  # others may import it from here, after the settings
     from keras import layers
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # a new model for each seed is no mistake
 

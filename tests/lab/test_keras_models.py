@@ -21,14 +21,13 @@ from mapping_lib.lab.keras_models import (
     cut,
     efficientnet_lite0,
     extractor,
+    keras,
     small_cnn,
     top,
     unfreeze,
     vgg16,
 )
 from mapping_lib.lab.registry import CorruptKnowledge, MissingKnowledge, find
-
-import keras  # isort: skip  (keras_models sets what it reads)
 
 
 @pytest.fixture(scope="module")
