@@ -201,12 +201,12 @@ class Encoder:
         """Give padded texts to the network in eval mode; leave it in the mode it was in."""
         ids = pad_sequence(batch, batch_first=True)  # with 0, which is [PAD]
         mask = pad_sequence([torch.ones_like(row) for row in batch], batch_first=True)
-        place = self.network.device
+        device = self.network.device
         was_training = self.network.training
         self.network.train(False)
         try:
             return self.network(
-                ids.to(place), attention_mask=mask.to(place), output_attentions=output_attentions
+                ids.to(device), attention_mask=mask.to(device), output_attentions=output_attentions
             )
         finally:
             self.network.train(was_training)
