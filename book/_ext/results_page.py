@@ -13,6 +13,7 @@ from mapping_lib.lab.results import key_of
 
 Content = dict[str, Any]
 Runs = dict[str, dict[str, list[float]]]  # one number a seed, by method and column
+HARD = "\N{NO-BREAK SPACE}"  # numbers stay on one line, a wide table scrolls
 
 
 def section(name: str, content: Content, used_in: str) -> list[str]:
@@ -62,8 +63,8 @@ def _picture(content: Content, value: str) -> list[str]:
     image = base64.b64encode(stream.getvalue()).decode()
     return [
         f"```{{figure}} data:image/png;base64,{image}",
-        f":alt: {value} of {len(runs)} methods{f' by {by}' * bool(by)}, a dot for each"
-        " seed; the numbers are in the table below",
+        f":alt: {value} of each method{f' by {by}' * bool(by)}, a dot for each seed;"
+        " the numbers are in the table below",
         "",
         f"A dot is a seed, a {'tick' if by else 'bar'} the mean of a method's seeds.",
         "```",
@@ -79,21 +80,23 @@ def _table(content: Content, value: str) -> list[str]:
         f"**{value}**{f' by {by}' * bool(by)}, mean ± standard deviation over the"
         " seeds; CPU seconds are the mean of a run:",
         "",
-        f"| method | {' | '.join(c or value for c in columns)} | seeds | CPU s |",
+        f"| method | {' | '.join(c or value for c in columns)} | seeds | CPU{HARD}s |",
         f"|---|{'---:|' * (len(columns) + 2)}",
     ]
     for method, cells in runs.items():
         shown = [_mean_and_sd(cells[c]) if c in cells else "–" for c in columns]
         seeds = {row["seed"] for row in content["rows"] if row["method"] == method}
         spent = statistics.fmean(s for cell in seconds[method].values() for s in cell)
-        row = [method, *shown, str(len(seeds)), f"{spent:.3g}"]
+        row = [method, *shown, f"{len(seeds)}", f"{spent:.{int(spent < 9.95)}f}"]
         lines.append(f"| {' | '.join(row)} |")
     return [*lines, ""]
 
 
 def _mean_and_sd(values: list[float]) -> str:
     mean = f"{statistics.fmean(values):.3f}"
-    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+    if len(values) == 1:
+        return mean
+    return f"{mean}{HARD}±{HARD}{statistics.stdev(values):.3f}"
 
 
 def _methods(content: Content) -> list[str]:
@@ -101,7 +104,8 @@ def _methods(content: Content) -> list[str]:
         "````{dropdown} What the methods do, and how their hyper-parameters were chosen"
     ]
     for name, method in content["methods"].items():
-        lines += [name, f": {method['what']} *Chosen how:* {method['chosen']}.", ""]
+        words = f"{method['what']} *Hyper-parameters:* {method['chosen']}."
+        lines += [name, f": {words}", ""]
     return [*lines, "````", ""]
 
 
@@ -113,7 +117,7 @@ def _provenance(name: str, content: Content) -> list[str]:
             variant = stored["variant"]
             real |= find(entry, variant=variant).tier == "real"
             sha256 = f"SHA-256 `{stored['sha256'][:12]}…`"
-            lines.append(f"- {kind}: `{entry}`, {variant}; {sha256}")
+            lines.append(f"- {kind}: {{ref}}`data-{entry}`, {variant}; {sha256}")
     conditions = content["conditions"]
     versions = ", ".join(f"{p} {v}" for p, v in conditions["versions"].items())
     lines += [
@@ -121,7 +125,7 @@ def _provenance(name: str, content: Content) -> list[str]:
         f"- on {conditions['machine']}",
         f"- every row: {{download}}`{name}.json <results/{name}.json>`",
         "",
-        "Measure it again, or only what the file lacks:",
+        "What measures the rows that the file lacks, and all of them without a file:",
         "",
         "```",
         f"OMP_NUM_THREADS=1 {'MAPPING_DATA=… ' * real}python {content['recipe']}",

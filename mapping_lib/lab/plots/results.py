@@ -6,18 +6,19 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mapping_lib.lab.plots.style import WIDTH, bars_with_seeds, panels
+from mapping_lib.lab.plots.style import bars_with_seeds, panels
 
 Runs = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def table_of_dots(runs: Runs, *, value: str, by: str = "") -> Figure:
-    """Draw a line for each method, on it a dot for each seed and a tick for the mean.
+    """Draw a row for each method, in it a dot for each seed and a tick for the mean.
 
-    Problems with several columns, such as numbers of labels, get a colour for each; with a single
-    one, bars with numbers are drawn.
+    Where a problem has several columns, such as numbers of labels, each has its colour; where it
+    has one, there are bars with numbers.
 
     Parameters
     ----------
@@ -42,30 +43,38 @@ def table_of_dots(runs: Runs, *, value: str, by: str = "") -> Figure:
     if not runs:
         raise ValueError("no results to draw")
     columns = list(dict.fromkeys(column for cells in runs.values() for column in cells))
-    names = [textwrap.fill(method, 26) for method in runs]
-    several = len(columns) > 1
+    runs = {textwrap.fill(method, 26): cells for method, cells in runs.items()}
     figure, (axis,) = panels()
-    figure.set_size_inches(WIDTH, 0.9 + len(runs) * (0.5 if several else 0.6))
+    # Narrower than the text column: words a little larger, to be read on a phone.
+    figure.set_size_inches(6, 0.9 + 0.55 * len(runs))
     axis.set_xlabel(value)
-    if not several:
-        values = [cells[columns[0]] for cells in runs.values()]
-        bars_with_seeds(axis, dict(zip(names, values, strict=True)), digits=3)
-        return figure
+    if len(columns) == 1:
+        _bars(axis, {method: cells[columns[0]] for method, cells in runs.items()})
+    else:
+        _dots(axis, runs, columns)
+        figure.legend(title=by, loc="outside upper center", ncols=min(len(columns), 6))
+    return figure
+
+
+def _bars(axis: Axes, values: Mapping[str, Sequence[float]]) -> None:
+    bars_with_seeds(axis, values, digits=3)
+    if max(map(max, values.values())) <= 1:  # shares: there is nothing beyond 1
+        axis.set_xticks(np.linspace(0, 1, 6))
+
+
+def _dots(axis: Axes, runs: Runs, columns: Sequence[str]) -> None:
     for place, column in enumerate(columns):
-        height = np.linspace(-0.25, 0.25, len(columns))[place]
+        colour, height = f"C{place}", 0.5 * place / (len(columns) - 1) - 0.25
         for row, cells in enumerate(runs.values()):
-            dots = cells.get(column, [])
-            axis.plot(dots, [row + height] * len(dots), "o", color=f"C{place}", alpha=0.4)
-            if dots:
-                axis.plot(np.mean(dots), row + height, "|", color=f"C{place}", ms=11, mew=2.5)
-        axis.plot([], [], "o", color=f"C{place}", label=column)
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.tick_params(axis="y", length=0)
-    axis.set_yticks(np.arange(0.5, len(names) - 1), minor=True)
+            if column in cells:
+                dots = cells[column]
+                axis.plot(dots, [row + height] * len(dots), "o", color=colour, alpha=0.4)
+                axis.plot(np.mean(dots), row + height, "|", color=colour, ms=11, mew=2.5)
+        axis.plot([], [], "o", color=colour, label=column)
+    axis.set_yticks(range(len(runs)), list(runs))
+    axis.set_yticks(np.arange(0.5, len(runs) - 1), minor=True)  # rules between the rows
+    axis.set_ylim(len(runs) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
     axis.grid(axis="y", which="minor")
-    axis.tick_params(axis="y", which="minor", length=0)
+    axis.tick_params(axis="y", which="both", length=0)
     axis.spines["left"].set_visible(False)
-    figure.legend(title=by, loc="outside upper center", ncols=min(len(columns), 6))
-    return figure
