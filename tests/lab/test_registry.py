@@ -256,7 +256,7 @@ def test_a_hostile_file_in_torchs_cache_is_refused_not_run(tmp_path, monkeypatch
     trap = tmp_path / "trapped"
     for name in ("resnet18", "resnet50"):
         (file,) = find(name).files
-        content = pickle.dumps(Trap(trap))
+        content = pickle.dumps(Trap(trap), protocol=2)
         (tmp_path / "checkpoints" / file.path).write_bytes(content)
         with pytest.raises(CorruptKnowledge, match="Remove it and get the right one"):
             getattr(backbones, name)()
