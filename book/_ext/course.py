@@ -59,9 +59,16 @@ class Generated(SphinxDirective):
         self.env.note_reread()  # the lines' origin changes while the page does not
         container = nodes.container()
         source = f"<{self.name}>"
+        known = set(self.state.document.findall(nodes.section))
         nested_parse_with_titles(
             self.state, StringList(self.lines(), source=source), container
         )
+        # MyST has hung the sections on the page already, before what precedes them.
+        new = [s for s in self.state.document.findall(nodes.section) if s not in known]
+        for section in new:
+            if section.parent not in new:
+                section.parent.remove(section)
+                container.append(section)
         return container.children
 
 
@@ -163,7 +170,8 @@ class DataRegistry(Generated):
         return [
             "",
             f"(data-{entry.name})=",
-            f"### {entry.name}",
+            f"```{{rubric}} {entry.name}",  # a heading would be put before the table
+            "```",
             "",
             f"{entry.title} {{cite:p}}`{entry.citation}`.",
             f"Variant: {entry.variant}.",
