@@ -118,6 +118,8 @@ def _provenance(name: str, content: Content) -> list[str]:
             real |= find(entry, variant=variant).tier == "real"
             sha256 = f"SHA-256 `{stored['sha256'][:12]}…`"
             lines.append(f"- {kind}: {{ref}}`data-{entry}`, {variant}; {sha256}")
+    if content.get("settings"):
+        lines.append(f"- settings: {_words(content['settings'])}")
     conditions = content["conditions"]
     versions = ", ".join(f"{p} {v}" for p, v in conditions["versions"].items())
     lines += [
@@ -133,3 +135,11 @@ def _provenance(name: str, content: Content) -> list[str]:
         "",
     ]
     return lines
+
+
+def _words(settings: dict[str, Any]) -> str:
+    """Return settings as words, those within settings in brackets."""
+    return ", ".join(
+        f"{name} ({_words(value)})" if isinstance(value, dict) else f"{name} {value}"
+        for name, value in settings.items()
+    )

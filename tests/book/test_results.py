@@ -64,6 +64,12 @@ def test_command_names_the_folder_of_real_data_only_where_it_is_needed():
     assert "OMP_NUM_THREADS=1 MAPPING_DATA=… python scripts/results_5_2.py coin" in lines
 
 
+def test_settings_are_words():
+    settings = {"steps": 80, "head": {"rate": 0.1, "epochs": 5}}
+    lines = results_page.section("coin", content(settings=settings), "9.9")
+    assert "- settings: steps 80, head (rate 0.1, epochs 5)" in lines
+
+
 def test_recipe_of_no_section_is_refused():
     assert course.section_of("scripts/results_5_2.py x").startswith("{ref}`5.2 ")
     for recipe in ("scripts/results_9_9_9.py", "scripts/measure.py"):
