@@ -228,7 +228,7 @@ def test_wrong_size_and_wrong_hash(cache):
     with pytest.raises(CorruptKnowledge, match=r"has 102,399 bytes, not the 102,400 of 'thing'"):
         locate(entry())
     path.write_bytes(CONTENT[:-1] + b"x")
-    with pytest.raises(CorruptKnowledge, match=f"not the {SHA256} of 'thing' .*Remove it and get"):
+    with pytest.raises(CorruptKnowledge, match=f"not the {SHA256} of 'thing' .*Replace it by"):
         locate(entry())
 
 
