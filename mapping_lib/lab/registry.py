@@ -234,12 +234,10 @@ def _verify(entry: Entry, file: File, path: Path) -> Path:
 def _wrong(entry: Entry, file: File, path: Path, size: int, sha256: str) -> str:
     """Say that a file isn't what it should be, what it is if that is known, and what to do."""
     if size != file.size:
-        seen, guess = f"{size:,} bytes, not the {file.size:,}", "it is torn, or another variant"
+        seen, fate = f"{size:,} bytes, not the {file.size:,}", "torn"
     else:
-        seen, guess = (
-            f"the SHA-256 {sha256}, not the {file.sha256}",
-            "it is damaged, or another variant",
-        )
+        seen, fate = f"the SHA-256 {sha256}, not the {file.sha256}", "damaged"
+    guess = f"it is {fate}, or another variant"
     for other in ENTRIES:
         for known in other.files:
             if known.sha256 == sha256:
