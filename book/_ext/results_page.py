@@ -117,7 +117,9 @@ def _provenance(name: str, content: Content) -> list[str]:
             variant = stored["variant"]
             real |= find(entry, variant=variant).tier == "real"
             sha256 = f"SHA-256 `{stored['sha256'][:12]}…`"
-            lines.append(f"- {kind}: {{ref}}`data-{entry}`, {variant}; {sha256}")
+            lines.append(
+                f"- {kind}: {{ref}}`{entry} <data-{entry}>`, {variant}; {sha256}"
+            )
     if content.get("settings"):
         lines.append(f"- settings: {_words(content['settings'])}")
     conditions = content["conditions"]
