@@ -170,8 +170,7 @@ class DataRegistry(Generated):
         return [
             "",
             f"(data-{entry.name})=",
-            f"```{{rubric}} {entry.name}",  # a heading would be put before the table
-            "```",
+            f"### {entry.name}",
             "",
             f"{entry.title} {{cite:p}}`{entry.citation}`.",
             f"Variant: {entry.variant}.",
