@@ -160,37 +160,42 @@ def at_once(problem: Problem, rate: float, epochs: int) -> tuple[float, float]:
     return last_block(problem, rate, 0)
 
 
-SCRATCH, RECIPE = "small CNN from scratch", "frozen, recipe"
+SCRATCH, RECIPE, SECOND = "small CNN from scratch", "frozen, recipe", "frozen, then last block"
+MOVING, AT_ONCE = f"{SECOND}, batch norm moving", "last block and top at once"
+FIRST_STAGE = (SECOND, MOVING)
 METHODS: dict[str, Callable[[Problem, float, int], tuple[float, float]]] = {
     SCRATCH: from_scratch,
     RECIPE: frozen_recipe,
     "frozen, softmax alone": frozen_softmax,
-    "frozen, then last block": second_stage,
-    "frozen, then last block, batch norm moving": second_stage_moving,
-    "last block and top at once": at_once,
+    SECOND: second_stage,
+    MOVING: second_stage_moving,
+    AT_ONCE: at_once,
 }
 EPOCH_CHOICES, RATE_CHOICES = (10, 30, 100), (0.00001, 0.0001, 0.001)
 CHOICES: dict[str, tuple[float, ...]] = {
     SCRATCH: (0.001, 0.003, 0.01),
     RECIPE: EPOCH_CHOICES,
     "frozen, softmax alone": EPOCH_CHOICES,
-} | dict.fromkeys(list(METHODS)[3:], RATE_CHOICES)
+    SECOND: RATE_CHOICES,
+    AT_ONCE: RATE_CHOICES,
+}
 
 
 def chosen_number(recorder: Recorder, key: dict[str, Any], tuning: Callable[..., Problem]) -> float:
     """Look up a method's number, or choose and store it."""
-    where = {name: value for name, value in key.items() if name != "seed"}
+    name = SECOND if key["method"] == MOVING else key["method"]  # they differ in one thing
+    columns = {column: value for column, value in key.items() if column not in ("method", "seed")}
+    where = {"method": name, **columns}
     for row in recorder.rows("chosen"):
         if where.items() <= row.items():
             return float(row["number"])
-    method, tried = METHODS[key["method"]], {}
-    epochs = recipe_epochs(recorder, where, tuning)
-    for number in CHOICES[key["method"]]:
+    epochs, tried = recipe_epochs(recorder, where, tuning), {}
+    for number in CHOICES[name]:
         reached = []
         for seed in TUNING_SEEDS:
-            problem = tuning(seed=seed, **{n: v for n, v in where.items() if n != "method"})
+            problem = tuning(seed=seed, **columns)
             keras.utils.set_random_seed(seed)
-            reached.append(method(problem, number, epochs)[0])
+            reached.append(METHODS[name](problem, number, epochs)[0])
         tried[number] = round(sum(reached) / len(reached), 4)
     best = max(tried, key=lambda number: (tried[number], -number))
     row = where | {"number": best, "validation": {f"{n:g}": a for n, a in tried.items()}}
@@ -200,7 +205,7 @@ def chosen_number(recorder: Recorder, key: dict[str, Any], tuning: Callable[...,
 
 def recipe_epochs(recorder: Recorder, key: dict[str, Any], tuning: Callable[..., Problem]) -> int:
     """Return the epochs of the first stage, which are those of the frozen recipe."""
-    if list(METHODS).index(key["method"]) < 3:
+    if key["method"] not in FIRST_STAGE:
         return 0
     return int(chosen_number(recorder, key | {"method": RECIPE}, tuning))
 
@@ -226,7 +231,12 @@ def measure(
 
 def recorder_for(path: Path, command: str, problem: str, data: str, chosen: str) -> Recorder:
     """Open a results file of this section."""
-    numbers = {name: "its rate" if c[0] < 1 else "its epochs" for name, c in CHOICES.items()}
+    how = {
+        name: f"{'its rate' if c[0] < 1 else 'its epochs'}, of {', '.join(f'{n:g}' for n in c)}: "
+        f"{chosen} (the table 'chosen' has the accuracies)"
+        for name, c in CHOICES.items()
+    }
+    how[MOVING] = f"nothing: the rate of {SECOND!r}"
     return Recorder(
         path,
         problem=problem,
@@ -234,11 +244,7 @@ def recorder_for(path: Path, command: str, problem: str, data: str, chosen: str)
         data=[data],
         weights=["efficientnet-lite0"],
         methods={
-            name: Method(
-                " ".join((function.__doc__ or "").split()),
-                chosen=f"{numbers[name]}, of {', '.join(f'{c:g}' for c in CHOICES[name])}: {chosen}"
-                " (the table 'chosen' has the accuracies)",
-            )
+            name: Method(" ".join((function.__doc__ or "").split()), chosen=how[name])
             for name, function in METHODS.items()
         },
         packages=["keras", "tensorflow", "torch", "timm", "numpy", "pillow"],
