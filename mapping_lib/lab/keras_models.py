@@ -319,11 +319,10 @@ def unfreeze(model: Any, *, statistics_fixed: bool = True) -> Any:
     statistics_fixed
         Whether batch norm stays as it was; usual with small batches.
     """
-    model.trainable = True
-    if statistics_fixed:
-        for layer in model.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                layer.trainable = False
+    model.trainable = True  # does nothing to its layers where it was True already
+    for layer in model.layers:
+        norm = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = not (norm and statistics_fixed)
     return model
 
 
