@@ -373,8 +373,9 @@ def measure_photographs() -> None:
 def scratch_live(problem: Problem, seed: int) -> Outcome:
     """A small network, each image standardised, 15 epochs."""
     model = backbones.small_cnn(problem.classes)
+    images, labels = problem.train.images, problem.train.labels
     start = time.process_time()
-    fit(model, cross_entropy, problem.train.images, problem.train.labels, **BASELINE, seed=seed)
+    fit(model, cross_entropy, images, labels, **BASELINE, seed=seed, progress=False)
     seconds = time.process_time() - start
     return score(problem, model), seconds
 
@@ -382,8 +383,9 @@ def scratch_live(problem: Problem, seed: int) -> Outcome:
 def frozen_live(problem: Problem, seed: int) -> Outcome:
     """Frozen features, computed once, and a new head trained by the source's recipe, 25 epochs."""
     head = nn.Linear(problem.train_features.shape[1], problem.classes)
+    features, labels = problem.train_features, problem.train.labels
     start = time.process_time()
-    fit(head, cross_entropy, problem.train_features, problem.train.labels, **RECIPE, seed=seed)
+    fit(head, cross_entropy, features, labels, **RECIPE, seed=seed, progress=False)
     seconds = problem.feature_seconds + time.process_time() - start
     return score(problem, head, on_features=True), seconds
 

@@ -1,15 +1,17 @@
-"""What the book's pages draw from its own files: map of the outline, status, data.
+"""What the book's pages draw from its own files: map, status, data, results.
 
 Nothing that a build can read is written by hand: which pages are written, how long each
-notebook took and with which versions, which data there are. It is taken from the
-outline, the notebooks' metadata and the catalogue.
+notebook took and with which versions, which data there are, what was measured. It is
+taken from the outline, the notebooks' metadata, the catalogue and the results files.
 """
 
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import results_page
 import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -18,6 +20,7 @@ from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
 
+from mapping_lib.lab import results
 from mapping_lib.lab.catalogue import ENTRIES, TIERS, Entry
 
 BOOK = Path(__file__).resolve().parents[1]
@@ -56,9 +59,16 @@ class Generated(SphinxDirective):
         self.env.note_reread()  # the lines' origin changes while the page does not
         container = nodes.container()
         source = f"<{self.name}>"
+        known = set(self.state.document.findall(nodes.section))
         nested_parse_with_titles(
             self.state, StringList(self.lines(), source=source), container
         )
+        # MyST has hung the sections on the page already, before what precedes them.
+        new = [s for s in self.state.document.findall(nodes.section) if s not in known]
+        for section in new:
+            if section.parent not in new:
+                section.parent.remove(section)
+                container.append(section)
         return container.children
 
 
@@ -176,6 +186,32 @@ class DataRegistry(Generated):
         ]
 
 
+class Results(Generated):
+    """``{results}``: a section for every file of ``book/results``."""
+
+    def lines(self) -> list[str]:
+        """Return the sections, or an error that names the file and what it lacks."""
+        rows = []
+        for path in sorted((BOOK / "results").glob("*.json")):
+            try:
+                content = results.read(path)
+                used_in = section_of(content["recipe"])
+                rows += results_page.section(path.stem, content, used_in)
+            except (KeyError, ValueError) as error:
+                raise self.error(f"{path.name}: {error.args[0]}") from error
+        return rows
+
+
+def section_of(recipe: str) -> str:
+    """Return a link to the section of a recipe such as ``scripts/results_5_2.py``."""
+    match = re.match(r"scripts/results_(\d+(?:_\d+)*)\.py\b", recipe)
+    number = match[1].replace("_", ".") if match else ""
+    for entry in entries(read_outline()):
+        if entry["number"] == number:
+            return f"{{ref}}`{number} {entry['en']} <{entry['label']}>`"
+    raise ValueError(f"the recipe {recipe!r} is not scripts/results_<section>.py")
+
+
 def add_repository_buttons(app: Sphinx, config: Config) -> None:
     """Switch on the buttons that need the repository's address, if it is set."""
     options = config.html_theme_options
@@ -199,5 +235,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("course-map", CourseMap)
     app.add_directive("notebook-status", NotebookStatus)
     app.add_directive("data-registry", DataRegistry)
+    app.add_directive("results", Results)
     app.connect("config-inited", add_repository_buttons, priority=100)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -52,7 +52,7 @@ def _stderr_held_back() -> Iterator[None]:
 for _name, _value in SETTINGS.items():
     os.environ.setdefault(_name, _value)
 with _stderr_held_back():  # TensorFlow tells of missing GPUs whatever the log level
-    import keras
+    import keras as keras  # others may import it from here, after the settings
     from keras import layers
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # a new model for each seed is no mistake
 
@@ -319,11 +319,10 @@ def unfreeze(model: Any, *, statistics_fixed: bool = True) -> Any:
     statistics_fixed
         Whether batch norm stays as it was; usual with small batches.
     """
-    model.trainable = True
-    if statistics_fixed:
-        for layer in model.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                layer.trainable = False
+    model.trainable = True  # does nothing to its layers where it was True already
+    for layer in model.layers:
+        norm = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = not (norm and statistics_fixed)
     return model
 
 

@@ -19,8 +19,8 @@ from mapping_lib.lab.machine import shows_progress
 from mapping_lib.lab.registry import locate
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import BertModel
+    import tokenizers
+    import transformers
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Encoder:
 
     limit = 256  # what its authors chose; the network has positions for 512
 
-    def __init__(self, network: BertModel, tokenizer: Tokenizer) -> None:
+    def __init__(self, network: transformers.BertModel, tokenizer: tokenizers.Tokenizer) -> None:
         self.network = network
         self._tokenizer = tokenizer
 
@@ -201,12 +201,12 @@ class Encoder:
         """Give padded texts to the network in eval mode; leave it in the mode it was in."""
         ids = pad_sequence(batch, batch_first=True)  # with 0, which is [PAD]
         mask = pad_sequence([torch.ones_like(row) for row in batch], batch_first=True)
-        place = self.network.device
+        device = self.network.device
         was_training = self.network.training
         self.network.train(False)
         try:
             return self.network(
-                ids.to(place), attention_mask=mask.to(place), output_attentions=output_attentions
+                ids.to(device), attention_mask=mask.to(device), output_attentions=output_attentions
             )
         finally:
             self.network.train(was_training)

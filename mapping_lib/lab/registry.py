@@ -234,14 +234,17 @@ def _verify(entry: Entry, file: File, path: Path) -> Path:
 def _wrong(entry: Entry, file: File, path: Path, size: int, sha256: str) -> str:
     """Say that a file isn't what it should be, what it is if that is known, and what to do."""
     if size != file.size:
-        seen, guess = f"{size:,} bytes, not the {file.size:,}", "it is torn, or another variant"
+        seen, fate = f"{size:,} bytes, not the {file.size:,}", "torn"
     else:
-        seen, guess = f"the SHA-256 {sha256}, not the {file.sha256}", "it is damaged, or another"
+        seen, fate = f"the SHA-256 {sha256}, not the {file.sha256}", "damaged"
+    guess = f"it is {fate}, or another variant"
     for other in ENTRIES:
         for known in other.files:
             if known.sha256 == sha256:
                 guess = f"it is {known.path} of {other.name!r} ({other.variant})"
-    if file.place in ("data", "torch-cache", "keras-cache"):
+    if file.place == "data":
+        remedy = f"Replace it by the right one: {entry.obtain}."
+    elif file.place in ("torch-cache", "keras-cache"):
         remedy = f"Remove it and get the right one: {entry.obtain}."
     else:  # pip does nothing where it finds the package installed
         remedy = f"Get the right one: {entry.obtain} --force-reinstall --no-deps."

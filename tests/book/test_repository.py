@@ -1,6 +1,5 @@
 """The repository stays light, its table of contents is the outline, its settings are known ones."""
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -83,11 +82,3 @@ def test_book_settings_are_ones_that_jupyter_book_knows():
         assert key in known
         if isinstance(value, dict) and isinstance(known[key], dict):
             assert set(value) <= set(known[key]) | {"navbar_footer_text"}, key
-
-
-def test_results_name_the_recipe_that_made_them():
-    paths = sorted((BOOK / "results").glob("*.json"))
-    assert paths
-    for path in paths:
-        recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"].split()[0]
-        assert (ROOT / recipe).is_file(), f"{path.name}: made by {recipe}, which is not here"

@@ -1,6 +1,8 @@
 """The strict build: it passes, it fails where it should, and what it makes has no dead links."""
 
+import html
 import html.parser
+import json
 import re
 import shutil
 import subprocess
@@ -13,6 +15,9 @@ import pytest
 import yaml
 from notebooks import ROOT
 
+from mapping_lib.lab import results
+
+RESULTS = sorted((ROOT / "book" / "results").glob("*.json"))
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 
 
@@ -100,6 +105,27 @@ def test_nothing_is_loaded_from_elsewhere(site):
     assert (site / "_static" / "mathjax" / "tex-chtml.js").is_file()
 
 
+def plain(words):
+    """Return words without the marks that a page sets otherwise."""
+    return re.sub("[`'‘’]", "", words)
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_results_page_shows_every_file(site, path):
+    page = (site / "book" / "results.html").read_text("utf-8")
+    start = page.index(f'id="results-{path.stem.replace("_", "-")}"')
+    section = html.unescape(page[start : page.index("</section>", start)])
+    text = plain(re.sub("<[^>]+>", "", section))
+    content = results.read(path)
+    for words in (content["problem"][1:], content["recipe"], *content["methods"]):
+        assert plain(words) in text
+    for method in content["methods"].values():
+        assert plain(method["chosen"]) in text
+    (image,) = re.findall("<img[^>]+>", section)
+    assert re.search(r'alt="\w+ of each method.* seed', image)
+    assert re.search('src="data:image/png;base64,[^"]{2000}', image)
+
+
 def test_buttons_follow_the_repository_setting(site, tmp_path):
     name = "book/5_practice/5_2_pytorch_fine_tuning"
     without = (site / f"{name}.html").read_text("utf-8")
@@ -152,3 +178,18 @@ def test_broken_page_fails_the_build(name, text, small_book, tmp_path):
     result = build(tmp_path, source=small_book)
     assert result.returncode != 0
     assert name in result.stdout + result.stderr
+
+
+def test_results_file_that_lacks_something_fails_the_build(small_book, tmp_path):
+    page = small_book / "book" / "index.md"
+    page.write_text("# Title\n\n```{results}\n```\n", encoding="utf-8")
+    file = small_book / "book" / "results" / "half.json"
+    file.parent.mkdir()
+    content = json.loads(RESULTS[0].read_text(encoding="utf-8"))
+    del content["rows"][0]["seconds"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    result = build(tmp_path, source=small_book)
+    shutil.rmtree(file.parent)
+    assert result.returncode != 0
+    output = " ".join((result.stdout + result.stderr).split())
+    assert re.search(r"half\.json is no whole results file: row 1 has no 'seconds'", output)

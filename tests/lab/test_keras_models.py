@@ -21,14 +21,13 @@ from mapping_lib.lab.keras_models import (
     cut,
     efficientnet_lite0,
     extractor,
+    keras,
     small_cnn,
     top,
     unfreeze,
     vgg16,
 )
 from mapping_lib.lab.registry import CorruptKnowledge, MissingKnowledge, find
-
-import keras  # isort: skip  (keras_models sets what it reads)
 
 
 @pytest.fixture(scope="module")
@@ -403,6 +402,19 @@ def test_unfreeze_and_batch_norm(images, fixed):
     assert kernels <= moved(before, model)
     assert bool(norms & moved(before, model)) != fixed
     assert len(kernels) == 4
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_unfreeze_whatever_was_frozen_before(model, fixed):
+    """On TensorFlow, Keras ignores model.trainable = True while it is True: layers stay frozen."""
+    for layer in model.layers:
+        layer.trainable = False
+    model.trainable = True
+    assert not model.trainable_variables  # Keras's trap; if this fails, the page needs changing
+    for again in (True, False, fixed):
+        unfreeze(model, statistics_fixed=again)
+    assert all(norm.trainable != fixed for norm in batch_norms(model))
+    assert len(model.trainable_variables) == (49 if fixed else 3 * 49)
 
 
 # images

@@ -5,11 +5,13 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
 from mapping_lib.lab import results
+from mapping_lib.lab.plots.results import table_of_dots
 from mapping_lib.lab.registry import find
 
 
@@ -467,3 +469,50 @@ def test_comparison_of_another_value_in_one_column():
         "        seconds",
         "a       20 ± 10",
     ]
+
+
+# Pictures
+
+
+def drawn(axis, marker):
+    """Return the x of every point with that marker, row after row from the top."""
+    points = [
+        (round(float(y)), float(x))
+        for line in axis.lines
+        if line.get_marker() == marker
+        for x, y in zip(*line.get_data(), strict=True)
+    ]
+    return [x for _, x in sorted(points)]
+
+
+def test_a_table_of_dots_shows_each_seed_and_each_mean():
+    runs = {
+        "a": {"1": [0.2, 0.4], "5": [0.5]},
+        "b, with a name of two lines, at least": {"5": [0.7]},
+    }
+    figure = table_of_dots(runs, value="accuracy", by="labels")
+    (axis,) = figure.axes
+    assert drawn(axis, "o") == [0.2, 0.4, 0.5, 0.7]
+    assert drawn(axis, "|") == pytest.approx([0.3, 0.5, 0.7])
+    assert [text.get_text() for text in axis.get_yticklabels()] == [
+        "a",
+        "b, with a name of two\nlines, at least",
+    ]
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "labels"
+    assert [text.get_text() for text in legend.get_texts()] == ["1", "5"]
+    plt.close(figure)
+
+
+def test_a_table_of_one_column_is_drawn_as_bars_with_numbers():
+    figure = table_of_dots({"a": {"": [0.9, 1.0]}, "b": {"": [0.5]}}, value="accuracy")
+    (axis,) = figure.axes
+    assert {text.get_text() for text in axis.texts} == {"0.950 ± 0.071", "0.500"}
+    assert max(axis.get_xticks()) == 1  # no accuracy is larger
+    assert not figure.legends
+    plt.close(figure)
+
+
+def test_a_table_of_nothing_is_not_drawn():
+    with pytest.raises(ValueError, match="no results to draw"):
+        table_of_dots({}, value="accuracy")

@@ -17,15 +17,15 @@ def transfer_problem(tier: str, *, seed: int, labels_per_class: int = 1) -> tupl
         ``"bundled"`` and ``"full"`` take the photographs at 96 pixels; ``"real"`` takes the ants
         and bees at 224.
     seed, labels_per_class
-        As :func:`photographs` takes them; they change nothing of the ants and bees, whose split
-        is the official one.
+        As :func:`mapping_lib.lab.data.photographs.photographs` takes them; they change nothing of
+        the ants and bees, whose split is the official one.
 
     Raises
     ------
     ValueError
         An unknown tier.
     MissingKnowledge, CorruptKnowledge
-        As :func:`hymenoptera` raises them.
+        As :func:`mapping_lib.lab.data.pictures.hymenoptera` raises them.
     """
     if check_tier(tier) == "real":
         return hymenoptera(size=224)

@@ -1,0 +1,80 @@
+"""Pictures of measured tables, for any problem and any methods."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mapping_lib.lab.plots.style import bars_with_seeds, panels
+
+Runs = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+def table_of_dots(runs: Runs, *, value: str, by: str = "") -> Figure:
+    """Draw a row for each method, in it a dot for each seed and a tick for the mean.
+
+    Where a problem has several columns, such as numbers of labels, each has its colour; where it
+    has one, there are bars with numbers.
+
+    Parameters
+    ----------
+    runs
+        One number a seed, by method and column; a method may lack columns.
+    value
+        What was measured, for the axis.
+    by
+        What the columns are, for the legend.
+
+    Raises
+    ------
+    ValueError
+        There are no methods.
+
+    Examples
+    --------
+    >>> figure = table_of_dots({"a": {"1": [0.5, 0.6], "5": [0.8]}}, value="accuracy", by="labels")
+    >>> figure.axes[0].get_xlabel()
+    'accuracy'
+    """
+    if not runs:
+        raise ValueError("no results to draw")
+    columns = list(dict.fromkeys(column for cells in runs.values() for column in cells))
+    runs = {textwrap.fill(method, 26): cells for method, cells in runs.items()}
+    figure, (axis,) = panels()
+    # Narrower than the text column: words a little larger, to be read on a phone.
+    figure.set_size_inches(6, 0.9 + 0.55 * len(runs))
+    axis.set_xlabel(value)
+    if len(columns) == 1:
+        _bars(axis, {method: cells[columns[0]] for method, cells in runs.items()})
+    else:
+        _dots(axis, runs, columns)
+        figure.legend(title=by, loc="outside upper center", ncols=min(len(columns), 6))
+    return figure
+
+
+def _bars(axis: Axes, values: Mapping[str, Sequence[float]]) -> None:
+    bars_with_seeds(axis, values, digits=3)
+    if max(map(max, values.values())) <= 1:  # shares: there is nothing beyond 1
+        axis.set_xticks(np.linspace(0, 1, 6))
+
+
+def _dots(axis: Axes, runs: Runs, columns: Sequence[str]) -> None:
+    for place, column in enumerate(columns):
+        colour, height = f"C{place}", 0.5 * place / (len(columns) - 1) - 0.25
+        for row, cells in enumerate(runs.values()):
+            if column in cells:
+                dots = cells[column]
+                axis.plot(dots, [row + height] * len(dots), "o", color=colour, alpha=0.4)
+                axis.plot(np.mean(dots), row + height, "|", color=colour, ms=11, mew=2.5)
+        axis.plot([], [], "o", color=colour, label=column)
+    axis.set_yticks(range(len(runs)), list(runs))
+    axis.set_yticks(np.arange(0.5, len(runs) - 1), minor=True)  # rules between the rows
+    axis.set_ylim(len(runs) - 0.5, -0.5)
+    axis.grid(axis="y", visible=False)
+    axis.grid(axis="y", which="minor")
+    axis.tick_params(axis="y", which="both", length=0)
+    axis.spines["left"].set_visible(False)
