@@ -105,13 +105,14 @@ def carry_over(state: Mapping[str, Tensor], model: Any) -> Any:
     CorruptKnowledge
         A tensor without a place, a place without a tensor, or another shape; the message names it.
     """
-    left = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
+    counter = "num_batches_tracked"
+    left = {name: tensor for name, tensor in state.items() if counter not in name}
     pairs = []
     for layer in model.layers:
         for variable in layer.weights:
             name = f"{layer.name}.{TORCH_NAMES[variable.name]}"
             if name not in left:
-                raise CorruptKnowledge(f"torch has no {name}, which {model.name} needs")
+                raise CorruptKnowledge(f"torch lacks {name}, which {model.name} has")
             array = left.pop(name).numpy()
             if variable.name == "kernel":
                 array = array.transpose(KERNEL_AXES[type(layer).__name__])
@@ -257,7 +258,8 @@ def top(classes: int, *, hidden: int | None = 1024) -> Any:
     parts = [layers.GlobalAveragePooling2D()]
     if hidden is not None:
         parts.append(layers.Dense(hidden, activation="relu"))
-    return keras.Sequential([*parts, layers.Dense(classes, activation="softmax")], name="top")
+    parts.append(layers.Dense(classes, activation="softmax"))
+    return keras.Sequential(parts, name="top")
 
 
 def small_cnn(classes: int) -> Any:

@@ -227,7 +227,7 @@ def test_carry_over_returns_the_model_and_leaves_the_counter():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"conv.bias": None}, "torch has no conv.bias, which small needs"),
+        ({"conv.bias": None}, "torch lacks conv.bias, which small has"),
         ({"fc.weight": torch.zeros(2)}, "small has no place for fc.weight"),
         (
             {"conv.weight": torch.zeros(5, 3, 3, 2)},
