@@ -57,6 +57,7 @@ def test_mnist_reads_its_format(plant):
         gzip.compress(b""),
         idx(PIXELS)[:-20],
     ],
+    ids=["shape", "type", "empty", "torn"],  # gzip stamps the time, which would be part of the id
 )
 def test_damaged_mnist(plant, content):
     plant("mnist", mnist_files(**{"mnist/train-images-idx3-ubyte.gz": content}))
