@@ -909,3 +909,26 @@ def test_every_loss_keeps_the_dtype(dtype):
     ):
         assert value.dtype == dtype
         assert value.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (adaptation_loss, (scalar(1.0), scalar(2.0), 0.5)),
+        (adaptation_weight, (0.5, 10.0)),
+        (domain_adversarial_loss, (normal(4), normal(3), normal(4).abs())),
+        (minimum_class_confusion, (normal(4, 3), 2.5)),
+        (deep_jdot, (normal(3, 2), labels(3, 2), normal(4, 2), normal(4, 2), 1.0, 1.0)),
+        (
+            ideal_joint_risk,
+            (*[normal(8, 2), torch.arange(8) % 2] * 2, torch.Generator()),
+        ),
+        (importance_weights, (normal(4), 0.5)),
+        (importance_weighted_risk, (normal(4), normal(4).abs(), True)),
+        (soft_neighbourhood_density, (normal(4, 3), 0.05)),
+    ],
+)
+def test_settings_are_given_by_keyword_alone(function, arguments):
+    """A number in the place of a setting would say nothing of which setting it is."""
+    with pytest.raises(TypeError, match="positional argument"):
+        function(*arguments)

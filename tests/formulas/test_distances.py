@@ -743,3 +743,19 @@ def test_means_of_other_kernels_give_their_discrepancy():
         value = K_ss.mean() + K_tt.mean() - 2 * K_st.mean()
         assert value > 0
         assert torch.isclose(value, mmd(source, target, bandwidth=1.3)) == same
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (mmd, (*domains(), 1.0)),
+        (linear_time_mmd, (*domains(), 1.0)),
+        (jmmd, ([domains()[0]], [domains()[1]], [1.0])),
+        (proxy_a_distance, (*domains(), torch.Generator())),
+        (kernel_cka, (*domains(5, 5), (1.0, 1.0))),
+    ],
+)
+def test_settings_are_given_by_keyword_alone(function, arguments):
+    """A number in the place of a setting would say nothing of which setting it is."""
+    with pytest.raises(TypeError, match="positional argument"):
+        function(*arguments)

@@ -780,3 +780,24 @@ class TestTwoSets:
     def test_bad_input(self, function, source, target, error, words):
         with pytest.raises(error, match=words):
             function(source, target)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (extract, (nn.Sequential(nn.Linear(4, 2)), normal(3, 4, dtype=torch.float32), ["0"])),
+        (coral_map, (*two_sets(), 0.1)),
+        (subspace_alignment, (*two_sets(), 1)),
+        (tca, (*two_sets(), 1)),
+        (joint_distribution_adaptation, (*two_sets(), torch.arange(11) % 2, 1)),
+        (canonical_correlation, (normal(9, 2), normal(9, 3), 1)),
+        (transport_map, (*two_sets(), 0.1)),
+        (mmd_per_feature, (*two_sets(), 1.0)),
+        (information_per_feature, (normal(9, 2), torch.arange(9) % 2, 4)),
+        (select_features, (torch.arange(4.0), 2)),
+    ],
+)
+def test_settings_are_given_by_keyword_alone(function, arguments):
+    """A number in the place of a setting would say nothing of which setting it is."""
+    with pytest.raises(TypeError, match="positional argument"):
+        function(*arguments)

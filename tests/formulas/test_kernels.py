@@ -190,6 +190,13 @@ class TestMedianHeuristic:
         assert median_heuristic(source, target, rows=40) != thinned
         assert_close(median_heuristic(target, source, rows=12), thinned)
 
+    def test_a_thousand_rows_of_a_set_are_used_by_default(self):
+        # equal steps through 1001 rows leave out the last: that of number 1000
+        source, target = normal(1001, 1), torch.zeros(1, 1, dtype=torch.float64)
+        value = median_heuristic(source, target)
+        assert value == median_heuristic(source[:1000], target)
+        assert value != median_heuristic(source, target, rows=1001)
+
     def test_memory_does_not_grow_with_the_sets(self):
         one = median_heuristic(normal(100_000, 2, dtype=torch.float32), torch.zeros(1, 2))
         assert one == pytest.approx(math.sqrt(4 * math.log(2)), rel=0.05)  # of N(0, 2 I), radius
@@ -229,3 +236,13 @@ class TestMedianHeuristic:
     def test_bad_input(self, source, target, rows, error, words):
         with pytest.raises(error, match=words):
             median_heuristic(source, target, rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("function", "setting"),
+    [(gaussian_kernel, 1.0), (laplacian_kernel, 1.0), (median_heuristic, 9)],
+)
+def test_settings_are_given_by_keyword_alone(function, setting):
+    """A number in the place of a setting would say nothing of which setting it is."""
+    with pytest.raises(TypeError, match="positional argument"):
+        function(normal(3, 2), normal(4, 2), setting)

@@ -520,3 +520,17 @@ class TestBuresWasserstein:
             bures_wasserstein(torch.eye(2), torch.ones(1, 2))
         with pytest.raises(ValueError, match="widths must be equal"):
             bures_wasserstein(torch.eye(2), torch.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (sinkhorn_plan, (costs(), 0.1)),
+        (sinkhorn_divergence, (*domains(), 0.1)),
+        (sliced_wasserstein, (*domains(), 3, seeded())),
+    ],
+)
+def test_settings_are_given_by_keyword_alone(function, arguments):
+    """A number in the place of a setting would say nothing of which setting it is."""
+    with pytest.raises(TypeError, match="positional argument"):
+        function(*arguments)
