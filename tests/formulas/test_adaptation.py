@@ -335,6 +335,7 @@ class TestDomainAdversarialLoss:
             (torch.ones(2), torch.full((2,), torch.nan), {}, ValueError, "target_logits contains"),
             (torch.ones(2), torch.full((2,), torch.inf), {}, ValueError, "target_logits must be"),
             (torch.ones(()), torch.ones(2), {}, ValueError, r"got the shape \(\)"),
+            (torch.ones(2, 1, 1), torch.ones(2), {}, ValueError, r"the shape \(2, 1, 1\)"),
             (
                 torch.ones(2),
                 torch.ones(3),
@@ -694,6 +695,12 @@ class TestIdealJointRisk:
         )
         assert value == pytest.approx(expected)
         assert expected > 0
+
+    @pytest.mark.parametrize("held_out", [0.01, 0.99])
+    def test_a_row_is_left_on_either_side(self, held_out):
+        x = torch.tensor([[-9.0], [-8.0], [-9.0], [-8.0]])
+        zeros, ones = torch.zeros(4).long(), torch.ones(4).long()
+        assert self.risk(x, zeros, -x, ones, held_out=held_out) == 0
 
     def test_takes_any_float_and_leaves_gradients_alone(self):
         x, y = blobs(20, [(-9, 0), (9, 0)])

@@ -9,6 +9,7 @@ import sklearn.metrics.pairwise
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.func import vmap
 from torch.testing import assert_close
 
 from mapping_lib.kernels import gaussian_kernel, laplacian_kernel, median_heuristic
@@ -116,6 +117,11 @@ class TestKernels:
         expected = kernel(x, y, bandwidth=0.7)
         assert_close(kernel(x + shift, y + shift, bandwidth=0.7), expected)
         assert_close(kernel(scale * x, scale * y, bandwidth=0.7 * scale), expected)
+
+    def test_maps_over_bandwidths(self, kernel):
+        x, y = normal(3, 2), normal(4, 2, seed=1)
+        matrices = vmap(lambda σ: kernel(x, y, bandwidth=σ))(torch.tensor([0.5, 2.0]).double())
+        assert_close(matrices, torch.stack([kernel(x, y, bandwidth=σ) for σ in (0.5, 2)]))
 
     @pytest.mark.parametrize("dtype", FLOATS)
     def test_keeps_the_dtype(self, kernel, dtype):

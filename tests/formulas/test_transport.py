@@ -1,5 +1,6 @@
 """Transport: POT, SciPy, closed forms, limits, properties, errors."""
 
+import itertools
 import math
 import os
 import warnings
@@ -259,6 +260,41 @@ class TestSinkhornPlan:
     def test_bad_input(self, cost, options, error, words):
         with pytest.raises(error, match=words):
             sinkhorn_plan(cost, **{"regularisation": 0.1, **options})
+
+
+class TestNewton:
+    def steps(self, times, most=1.0):
+        """Return the solution after so many steps from the potential 0."""
+        a, b = (torch.full((k,), 1 / k, dtype=torch.float64) for k in (7, 5))
+        return transport._newton(costs(), a, b, 0.05, torch.zeros_like(b), most, times, 1e-15)
+
+    def test_each_step_squares_the_error(self):
+        errors = [self.steps(times).error for times in (2, 3, 4, 5)]
+        assert errors[0] < 0.02
+        for error, further in itertools.pairwise(errors):
+            assert further < 5 * error**2
+
+    @pytest.mark.parametrize("times", [1, 3])
+    def test_the_error_is_that_of_the_plan(self, times):
+        found = self.steps(times)
+        assert (found.plan.sum(0) - 1 / 5).norm().item() == pytest.approx(found.error)
+
+    def test_a_step_goes_no_further_than_asked(self):
+        # the best potentials differ by no more than the costs, so no step needs to
+        assert self.steps(1).g.abs().max() > 0.1
+        assert self.steps(1, most=0.01).g.abs().max().item() == pytest.approx(0.01)
+
+    @pytest.mark.parametrize(("n", "m"), [(20, 33), (33, 20)])
+    def test_the_system_is_of_the_smaller_side(self, n, m, monkeypatch):
+        sizes, factor = set(), transport._cholesky
+
+        def remembered(matrix, ridge):
+            sizes.add(len(matrix))
+            return factor(matrix, ridge)
+
+        monkeypatch.setattr(transport, "_cholesky", remembered)
+        sinkhorn_plan(costs(n, m), regularisation=1e-4)
+        assert sizes == {20}
 
 
 def entropic_cost(source, target, ε):
