@@ -107,6 +107,13 @@ class TestExtract:
         found = extract(model, images, layers=["norm"], batch_size=batch_size)
         assert_close(found, extract(model, images, layers=["norm"]))
 
+    def test_a_batch_is_64_rows_by_default(self):
+        model = Network()
+        for rows, runs in ((64, 1), (65, 2)):
+            model.runs = 0
+            extract(model, torch.ones(rows, 1, 3, 3), layers=["head"])
+            assert model.runs == runs
+
     def test_nested_names_and_order(self):
         model = nn.Sequential(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), nn.Linear(3, 1))
         found = extract(model, torch.ones(2, 2), layers=["1", "0.0"])
@@ -394,6 +401,20 @@ class TestJointDistributionAdaptation:
             source, target, labels, width=2, classify=lambda s, y, t: truth
         )
         assert torch.equal(result.labels, truth)
+
+    @pytest.mark.parametrize(("settings", "expected"), [({}, 10), ({"rounds": 3}, 3)])
+    def test_classifies_once_a_round(self, settings, expected):
+        source, target, labels, truth = self.problem()
+        rounds = []
+
+        def classify(s, y, t):
+            rounds.append(len(t))
+            return truth
+
+        joint_distribution_adaptation(
+            source, target, labels, width=2, classify=classify, **settings
+        )
+        assert rounds == [18] * expected
 
     def test_class_nobody_is_taken_for_is_left_out(self):
         source, target, labels, _ = self.problem()
@@ -801,3 +822,18 @@ def test_settings_are_given_by_keyword_alone(function, arguments):
     """A number in the place of a setting would say nothing of which setting it is."""
     with pytest.raises(TypeError, match="positional argument"):
         function(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "settings", "default"),
+    [
+        (coral_map, two_sets(), {}, {"ridge": 0}),
+        (tca, two_sets(), {"width": 2}, {"penalty": 1}),
+        (canonical_correlation, (normal(9, 2), normal(9, 3)), {"width": 1}, {"ridge": 0}),
+        (transport_map, two_sets(), {}, {"regularisation": 0.05}),
+        (information_per_feature, (normal(30, 2), torch.arange(30) % 3), {}, {"bins": 8}),
+    ],
+)
+def test_the_default_settings(function, arguments, settings, default):
+    value = function(*arguments, **settings)
+    assert_close(value, function(*arguments, **settings, **default), atol=0, rtol=0)
