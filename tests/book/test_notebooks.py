@@ -257,8 +257,9 @@ def test_changed_results_make_a_notebook_stale():
 
 
 @pytest.mark.real
-def test_fine_tuning_runs_on_real_data(tmp_path):
-    source = next(p for p in PATHS if p.stem.startswith("5_2"))
+@pytest.mark.parametrize("section", ["5_1", "5_2"])
+def test_practice_runs_on_real_data(tmp_path, section):
+    source = next(p for p in PATHS if p.stem.startswith(section))
     run(source, tmp_path / "real.ipynb", {"data": "real"})
 
 
