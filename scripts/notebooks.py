@@ -33,7 +33,10 @@ from mapping_lib.lab.files import whole
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 CELL_TIMEOUT = 300  # seconds of wall-clock time; machines are noisy
-RECORDED = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "matplotlib")
+RECORDED = (
+    *("torch", "torchvision", "timm", "keras", "tensorflow"),
+    *("numpy", "scikit-learn", "matplotlib"),
+)
 INSTALL_TAG = "install"
 QUIET = {"OMP_NUM_THREADS": "1", "MAPPING_PROGRESS": "0", "PYTHONHASHSEED": "0"}
 KERNEL = {

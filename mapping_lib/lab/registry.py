@@ -176,9 +176,10 @@ def _folders(file: File) -> list[Path]:
         return ([Path(given).expanduser().absolute()] if given else []) + [cache_folder()]
     if file.place == "torch-cache":
         return [_download_folder(file)]
-    if file.place == "keras-cache":  # Keras's own folder is looked into, not written to
-        own = os.environ.get("KERAS_HOME") or "~/.keras"
-        return [_download_folder(file), Path(own).expanduser() / "models"]
+    if file.place == "keras-cache":  # Keras's own folders are looked into, not written to
+        theirs = (os.environ.get("KERAS_HOME"), "~/.keras")
+        own = [Path(home).expanduser() / "models" for home in theirs if home]
+        return list(dict.fromkeys([_download_folder(file), *own]))
     spec = importlib.util.find_spec(file.place)
     return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
 

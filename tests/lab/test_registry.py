@@ -202,12 +202,15 @@ def test_a_data_folder_that_is_none(cache, tmp_path, monkeypatch):
 
 def test_files_of_keras_are_found_in_its_folder_too(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     e = entry("keras-cache", path="file.h5")
     with pytest.raises(MissingKnowledge) as caught:
         locate(e)
+    usual = tmp_path / "home" / ".keras" / "models"  # keras_models sets KERAS_HOME to the cache
     own, theirs = cache / "keras" / "models", tmp_path / "keras" / "models"
-    assert f"Looked for: {own / 'file.h5'}; {theirs / 'file.h5'}\n" in str(caught.value)
-    for folder in (theirs, own):  # ours first
+    looked = "; ".join(str(folder / "file.h5") for folder in (own, theirs, usual))
+    assert f"Looked for: {looked}\n" in str(caught.value)
+    for folder in (usual, theirs, own):  # ours first
         folder.mkdir(parents=True)
         (folder / "file.h5").write_bytes(CONTENT)
         assert locate(e) == folder / "file.h5"
