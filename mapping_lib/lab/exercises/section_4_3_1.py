@@ -117,7 +117,7 @@ def schedule(answer: Callable[[float, float], Any]) -> str | None:
 
 @exercise("4.3.1-d")
 def information(answer: Callable[[Tensor], Any]) -> str | None:
-    """Check mean entropy less entropy of the mean."""
+    """Check mean entropy less entropy of the mean, then the same where a prediction is sure."""
     logits = 2 * torch.randn(6, 4, dtype=torch.float64)
 
     def entropy(p: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def information(answer: Callable[[Tensor], Any]) -> str | None:
 
     p = logits.softmax(1)
     each, mean = entropy(p).mean(), entropy(p.mean(0))
-    return compare(
+    message = compare(
         answer(logits),
         each - mean,
         what="the loss",
@@ -137,6 +137,18 @@ def information(answer: Callable[[Tensor], Any]) -> str | None:
             "the entropies of the rows were summed, not averaged": 6 * each - mean,
         },
     )
+    if message is not None:
+        return message
+    sure = torch.tensor([[0.0, -1e4], [0.0, 0.0]], dtype=torch.float64)
+    p = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float64)
+    due = torch.special.entr(p).sum(1).mean() - torch.special.entr(p.mean(0)).sum()
+    value = torch.as_tensor(answer(sure))
+    if not value.isfinite().all():
+        return (
+            "right while all probabilities are positive, but infinite or NaN where one is 0: "
+            "0 · log 0 counts 0, as torch.special.entr has it"
+        )
+    return compare(value, due, what="the loss of a prediction that is wholly sure")
 
 
 @exercise("4.3.1-e")
