@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mapping_lib.distances import mmd
 from mapping_lib.features import (
@@ -54,6 +56,18 @@ def two_sets(seed=0, d=4):
     source = normal(11, d, seed=seed) @ normal(d, d, seed=seed + 1) + 3
     target = normal(17, d, seed=seed + 2) @ normal(d, d, seed=seed + 3) - 1
     return source, target
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remember how many numbers the largest tensor holds that any operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        made = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self.numbers = max([self.numbers, *made])
+        return result
 
 
 class Network(nn.Module):
@@ -266,6 +280,19 @@ class TestSubspaceAlignment:
         with pytest.raises(ValueError, match="source varies in 1 directions only, and width is 2"):
             subspace_alignment(line, torch.randn(9, 4), width=2)
 
+    @pytest.mark.parametrize(("n", "d"), [(9, 4), (5, 4), (5, 7)])
+    def test_the_greatest_width_maps_the_source_onto_itself(self, n, d):
+        # all directions of the source are kept: the distances between its rows stay as they are
+        source = normal(n, d)
+        aligned = linear(source, *subspace_alignment(source, source, width=min(n - 1, d)).source)
+        assert_close(torch.pdist(aligned), torch.pdist(source))
+
+    def test_few_rows_of_wide_features_make_no_covariance(self):
+        source, target = normal(5, 200), normal(6, 200, seed=1)
+        with LargestTensor() as largest:
+            subspace_alignment(source, target, width=2)
+        assert 6 * 200 <= largest.numbers < 200**2
+
 
 def reference_components(K, differences, width, penalty):
     """Solve the generalised eigenproblem as it is written, with SciPy."""
@@ -297,12 +324,19 @@ class TestTca:
         scatter = (Z - Z.mean(0)).square().sum(0)
         assert_close(scatter, torch.as_tensor(values.copy()), rtol=1e-8, atol=0)
 
-    def test_lanczos_agrees_with_the_dense_solver(self):
+    def test_lanczos_agrees_with_the_dense_solver(self, monkeypatch):
         source, target = normal(70, 5), normal(80, 5, seed=1) + 1
         kernel = partial(gaussian_kernel, bandwidth=2.0)
-        few, many = (tca(source, target, width=w, kernel=kernel) for w in (3, 40))
+        many = tca(source, target, width=40, kernel=kernel)
+        monkeypatch.setattr(scipy.linalg, "eigh", lambda *_, **__: 1 / 0)
+        few = tca(source, target, width=3, kernel=kernel)
         for a, b in zip(few, many, strict=True):
             assert_close(a, b[:, :3], atol=1e-8, rtol=1e-6)
+
+    def test_the_first_component_of_a_few_rows(self):
+        source, target = normal(6, 4), normal(7, 4, seed=1) + 1
+        one, three = (tca(source, target, width=width) for width in (1, 3))
+        assert_close(torch.cat(one), torch.cat(three)[:, :1])
 
     def test_linear_kernel_on_equal_means_is_pca_with_each_component_scaled_once_more(self):
         source, target = (x - x.mean(0) for x in two_sets())
@@ -485,6 +519,8 @@ class TestProcrustes:
     def test_rows_without_partners(self):
         with pytest.raises(ValueError, match=r"row i of source.*5 and 6 rows.*coral_map"):
             procrustes(torch.randn(5, 2), torch.randn(6, 2))
+        with pytest.raises(ValueError, match="at least 2 rows, got 1"):
+            procrustes(torch.randn(1, 2), torch.randn(1, 2))
 
 
 class TestCanonicalCorrelation:
@@ -510,7 +546,8 @@ class TestCanonicalCorrelation:
         eye = torch.eye(3, dtype=torch.float64)
         assert_close(torch.cov(a.T), eye, atol=1e-6, rtol=0)
         assert_close(torch.cov(b.T), eye, atol=1e-6, rtol=0)
-        assert_close(a.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)
+        for view in (a, b):
+            assert_close(view.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)
         cross = (a.T @ b) / (len(a) - 1)
         assert_close(cross, torch.diag(correlations), atol=1e-6, rtol=0)
         assert (correlations.diff() <= 0).all()
@@ -540,6 +577,7 @@ class TestCanonicalCorrelation:
         [
             (torch.randn(5, 2), torch.randn(6, 2), 1, "5 and 6 rows"),
             (torch.randn(9, 2), torch.randn(9, 3), 3, "from 1 to 2"),
+            (torch.randn(1, 2), torch.randn(1, 3), 1, "source.*at least 2 rows, got 1"),
             (torch.randn(3, 4), torch.randn(3, 1), 1, "source's covariance.*give a ridge"),
             (torch.randn(3, 1), torch.randn(3, 4), 1, "target's covariance.*give a ridge"),
         ],
@@ -616,6 +654,17 @@ class TestMmdPerFeature:
         assert scores[0] == 0
         assert scores[1] > 0
         assert (mmd_per_feature(source, source) == 0).all()
+
+    def test_dead_features_score_zero_with_a_gradient_of_zero(self):
+        source = torch.zeros(4, 2, requires_grad=True)
+        scores = mmd_per_feature(source, torch.zeros(3, 2))
+        scores.sum().backward()
+        assert scores.tolist() == [0, 0]
+        assert (source.grad == 0).all()
+
+    def test_rounding_makes_no_score_negative(self):
+        source = normal(9, 30, dtype=torch.float32)
+        assert (mmd_per_feature(source, source.flip(0), bandwidth=1.0) >= 0).all()
 
     def test_gradients(self):
         arguments = [normal(4, 2).requires_grad_(), normal(5, 2, seed=1).requires_grad_()]
@@ -742,6 +791,7 @@ class TestGatedFusion:
             (torch.ones(3, 3), torch.ones(2, 4), r"must have one shape, got first \(3, 2\)"),
             (torch.ones(3, 2), torch.ones(3, 4), r"shape \(1, 4\) or \(2, 4\), got \(3, 4\)"),
             (torch.ones(3, 2), torch.ones(4), r"shape \(1, 4\) or \(2, 4\), got \(4,\)"),
+            (torch.ones(3, 2), torch.ones(1, 4, 1), r"or \(2, 4\), got \(1, 4, 1\)"),
         ],
     )
     def test_bad_input(self, second, weight, words):
