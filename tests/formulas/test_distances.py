@@ -549,6 +549,17 @@ class TestProxyADistance:
         value = proxy_a_distance(source, target, generator=seeded())
         assert_close(value.item(), 2 * (1 - 2 * error), atol=0.06, rtol=0)
 
+    def test_regularisation_keeps_the_classifier_from_small_differences(self):
+        # target - source is (0, 0.2), and both features vary together with variance 1
+        u, v = normal(200, 1), normal(200, 1, seed=1)
+        source, target = torch.cat([u, u], dim=1), torch.cat([v, v + 0.2], dim=1)
+        weak, strong = (
+            proxy_a_distance(source, target, generator=seeded(), regularisation=weight)
+            for weight in (1e-6, 1e6)
+        )
+        assert weak == 2  # x2 - x1 tells the domains apart
+        assert strong < 1  # x2, along which the means differ, hardly does
+
     def test_agrees_with_scikit_learn_on_the_same_split(self):
         source, target = domains(12, 9, 2)
         generator, train, test = seeded(3), [], []
