@@ -296,8 +296,8 @@ def tca(
     :math:`K` holds the products of all rows, those of the source first. What is maximised is the
     variance of :math:`Z`; :math:`H = I - \frac1n \mathbf 1 \mathbf 1^\top` centres.
     :math:`L = e e^\top`, where :math:`e_i` is :math:`1/n_s` in the source and :math:`-1/n_t` in the
-    target, so that :math:`W^\top K L K W` is the squared distance between the domains' means: the
-    MMD of this kernel in the directions W.
+    target, so that :math:`\operatorname{tr}(W^\top K L K W)` is the squared distance between the
+    domains' means of :math:`Z`, as :math:`\operatorname{tr}(K L)` is the MMD² of this kernel.
 
     Solved on the CPU in 64 bits; no gradients.
 

@@ -97,6 +97,16 @@ def pca(source: Tensor, target: Tensor, labels: Tensor, setting: float) -> Outco
     return rows[: len(source)], rows[len(source) :], None
 
 
+def normed(align: Align) -> Align:
+    """Scale each row to norm 1 before and after another method."""
+
+    def scaled(source: Tensor, target: Tensor, labels: Tensor, setting: float) -> Outcome:
+        z_s, z_t, guesses = align(unit(source), unit(target), labels, setting)
+        return unit(z_s), unit(z_t), guesses
+
+    return scaled
+
+
 def coral(source: Tensor, target: Tensor, labels: Tensor, setting: float) -> Outcome:
     """CORAL map of the source; the setting is the ridge."""
     layer = features.coral_map(source, target, ridge=setting)
@@ -156,6 +166,7 @@ def measured(
     }
 
 
+NORMED = "each row scaled to norm 1 before and after"
 FIXED = "nothing to choose"
 BY_PAPER = "as Long et al. (2013) set it"
 BY_REVERSE = "every setting is measured; `reverse` chooses without target labels"
@@ -171,6 +182,9 @@ OFFICE: Table = {
         BY_PAPER,
         (1.0,),
     ),
+    "none, rows of norm 1": (normed(nothing), NORMED, FIXED, (0,)),
+    "PCA, rows of norm 1": (normed(pca), f"100 components, {NORMED}", BY_PAPER, (100,)),
+    "TCA, rows of norm 1": (normed(tca(100)), f"as TCA, {NORMED}", BY_PAPER, (1.0,)),
     "CORAL map": (coral, "ridge 1", "as Sun et al. (2016) set it", (1.0,)),
     "subspace alignment": (subspace, "the setting is the width", BY_REVERSE, (10, 20, 40, 80)),
 }
@@ -181,6 +195,12 @@ DIGITS: Table = {
     "CORAL map": (coral, "the setting is the ridge", BY_REVERSE, (0.01, 0.1, 1.0)),
     "TCA": (tca(None), "linear kernel, penalty 1; the setting is the width", BY_REVERSE,
             (5, 10, 20, 40)),
+    "none, rows of norm 1": (normed(nothing), NORMED, FIXED, (0,)),
+    "PCA, rows of norm 1": (normed(pca), f"20 components, {NORMED}", FIXED, (20,)),
+    "TCA, rows of norm 1": (
+        normed(tca(20)), f"linear kernel, width 20, {NORMED}; the setting is the penalty",
+        BY_REVERSE, (0.1, 1.0, 10.0),
+    ),
     "JDA, rows of norm 1": (
         jda(20, scaled=True), "linear kernel, width 20, ten rounds; the setting is the penalty",
         BY_REVERSE, (0.1, 1.0, 10.0),

@@ -74,7 +74,7 @@ def information_of_counts(answer: Callable[[Tensor], Any]) -> str | None:
         return "the empty cell gives 0 · log 0, which is NaN here: its term is 0"
     return compare(
         got,
-        right,
+        right.item(),  # a number: a float is as good as a tensor
         what="the mutual information",
         hints={
             "that is in bits: take the natural logarithm": right / torch.tensor(2.0).log(),
