@@ -158,7 +158,7 @@ class TestAdaptationLoss:
 
 class TestAdaptationWeight:
     @pytest.mark.parametrize("p", [0, 0.01, 0.3, 1])
-    @pytest.mark.parametrize("gamma", [0, 1, 10, 25.0])
+    @pytest.mark.parametrize("gamma", [0, 1, 10, 25.0, 100])
     def test_is_a_hyperbolic_tangent(self, p, gamma):
         assert adaptation_weight(p, gamma=gamma) == pytest.approx(math.tanh(gamma * p / 2))
 
