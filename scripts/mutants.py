@@ -271,6 +271,8 @@ def main() -> int:
     chosen = arguments.module
     sys.dont_write_bytecode = True
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # POT, a reference of some tests, would import TensorFlow, which crashes beside the others.
+    os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")
     outcomes = [try_module(module, arguments.sample) for module in chosen or modules]
     why = explanations()
     text = report(outcomes, why)
