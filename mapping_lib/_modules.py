@@ -1,0 +1,77 @@
+"""Looking at what the submodules of a network give, and leaving the network as it was."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mapping_lib._checks import shape
+
+
+class _AllSeen(Exception):  # noqa: N818  (nothing went wrong)
+    """Every wanted submodule has given its output."""
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Put each submodule back into the mode, train or eval, that it was in."""
+    training = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+def first_outputs(
+    model: nn.Module, inputs: Tensor, modules: Mapping[str, nn.Module]
+) -> dict[str, Tensor]:
+    """Run a model in eval mode without gradients, no further than needed.
+
+    Returns the first output of each given submodule that runs, in the order in which they run.
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise TypeError(f"layer {name!r} returns {type(output).__name__}, not a tensor")
+            found.setdefault(name, output)
+            if len(found) == len(modules):
+                raise _AllSeen
+
+        return hook
+
+    hooks = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
+    try:
+        with modes_kept(model), torch.no_grad(), suppress(_AllSeen):
+            model.eval()
+            model(inputs)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return found
+
+
+def named(parameters: nn.Module | Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Give parameters by their names: those of a model, or those of a mapping."""
+    if isinstance(parameters, nn.Module):
+        return dict(parameters.named_parameters())
+    if not isinstance(parameters, Mapping):
+        raise TypeError(
+            f"{name} must be a model or a mapping from names to tensors, got "
+            f"{type(parameters).__name__}; use dict(model.named_parameters())"
+        )
+    return dict(parameters)
+
+
+def require_common_shapes(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:
+    """Require that tensors of one name have one shape."""
+    for name in left:
+        if name in right and left[name].shape != right[name].shape:
+            raise ValueError(
+                f"{name!r} has the shapes {shape(left[name])} and {shape(right[name])}; "
+                "leave it out if the two don't belong together"
+            )
