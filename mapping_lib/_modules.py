@@ -25,6 +25,12 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def weighted_layers(model: nn.Module) -> dict[str, Any]:
+    """Give the linear and convolutional layers of a model by name, in its order."""
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+
+
 def first_outputs(
     model: nn.Module, inputs: Tensor, modules: Mapping[str, nn.Module]
 ) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mapping_lib._checks import require_float, require_number, require_tensor, shape
-from mapping_lib._modules import first_outputs
+from mapping_lib._modules import first_outputs, weighted_layers
 from mapping_lib._names import suggest
 
 __all__ = ["Matching", "copy_matching", "he", "lsuv", "orthogonal", "xavier"]
@@ -174,7 +174,7 @@ def orthogonal(
     as a matrix of ``out`` rows.
 
     Taught in :ref:`parameter-initialisation` (section 3.2.1).
-    Source: :cite:t:`saxe2014exact`, section 3.
+    Source: :cite:t:`saxe2014exact`.
 
     Parameters
     ----------
@@ -420,8 +420,7 @@ def _empty(
 
 def _layers_in_order(model: nn.Module, inputs: Tensor) -> dict[str, Any]:
     """Give the linear and convolutional layers that a model runs, in their order."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
+    layers = weighted_layers(model)
     found = first_outputs(model, inputs, layers) if layers else {}
     if not found:
         raise ValueError("the model runs no linear or convolutional layer; there is nothing to set")

@@ -18,7 +18,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from mapping_lib._checks import require_float, require_number
-from mapping_lib._modules import first_outputs, modes_kept, named, require_common_shapes
+from mapping_lib._modules import (
+    first_outputs,
+    modes_kept,
+    named,
+    require_common_shapes,
+    weighted_layers,
+)
 from mapping_lib._names import suggest
 from mapping_lib.initialisation import he
 from mapping_lib.losses import entropy
@@ -85,7 +91,9 @@ class LowRank(nn.Module):
 class BottleneckAdapter(nn.Module):
     r"""Two small layers beside the identity, added by :func:`add_adapters`.
 
-    Starts as the identity, since :math:`U = 0`.
+    .. math:: h \mapsto h + U \max(0, D h + c) + b
+
+    Starts as the identity, since :math:`U = 0` and :math:`b = 0`.
 
     Parameters
     ----------
@@ -371,7 +379,7 @@ def l2_sp(
     new head, are drawn towards 0.
 
     Taught in :ref:`fine-tuning` (section 3.2.2).
-    Source: :cite:t:`li2018explicit`, eq. 3.
+    Source: :cite:t:`li2018explicit`, section 3.
 
     Parameters
     ----------
@@ -416,7 +424,7 @@ def l2_sp(
             "none of the parameters has a starting point" + suggest(next(iter(start), ""), own)
         )
     for name in old:
-        if own[name].data_ptr() == start[name].data_ptr():
+        if _same_memory(own[name], start[name]):
             raise ValueError(
                 f"start[{name!r}] is the parameter itself and moves along with it; "
                 "copy it with .detach().clone()"
@@ -526,8 +534,8 @@ def add_lora(
     >>> change.down.shape, change.up.shape
     (torch.Size([1, 3]), torch.Size([3, 1]))
     """
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
+    require_number("scale", scale)
+    layers = weighted_layers(model)
     chosen = _matching(layers, _listed(names), what="linear or convolutional layer")
     for name in chosen:
         weight = layers[name].weight
@@ -680,12 +688,12 @@ def add_adapters(
     Returns
     -------
     list of BottleneckAdapter
-        One a layer, in the order in which the layers run.
+        One a layer, in the model's order.
 
     Raises
     ------
     TypeError
-        A layer doesn't return a tensor.
+        The inputs aren't floating point, or a layer doesn't return a tensor.
     ValueError
         A name matches no layer, the model doesn't run one, the bottleneck is wider than a layer, or
         a layer has an adapter already.
@@ -697,34 +705,27 @@ def add_adapters(
     >>> [tuple(p.shape) for p in adapter.parameters()]
     [(1, 3), (1,), (3, 1), (3,)]
     """
+    require_float(inputs=inputs)
     modules = {name: module for name, module in model.named_modules() if name}
-    wanted = _listed(names)
-    exact = {
-        name: modules[name]
-        for name in modules
-        if any(fnmatchcase(name, pattern) for pattern in wanted)
-    }
-    for pattern in wanted:
-        if not any(fnmatchcase(name, pattern) for name in modules):
-            raise ValueError(f"no layer matches {pattern!r}{_hint(pattern, modules)}")
-    outputs = first_outputs(model, inputs, exact)
+    chosen = _matching(modules, _listed(names), what="layer", inside=False)
+    layers = {name: modules[name] for name in chosen}
+    outputs = first_outputs(model, inputs, layers)
     adapters = {}
-    for name, module in exact.items():
+    for name, layer in layers.items():
         if name not in outputs:
             raise ValueError(f"the model doesn't run its layer {name!r}; leave it out")
-        if hasattr(module, "adapter"):
+        if hasattr(layer, "adapter"):
             raise ValueError(f"{name!r} has an adapter already; leave it out")
         output = outputs[name]
-        maps = output.ndim > 3 or isinstance(module, nn.Conv1d)
-        axis = 1 if maps else -1
+        axis = 1 if output.ndim > 3 or isinstance(layer, nn.Conv1d) else -1
         adapters[name] = BottleneckAdapter(
             output.shape[axis], bottleneck=bottleneck, axis=axis, generator=generator
         ).to(output)
     for name, adapter in adapters.items():
-        exact[name].add_module("adapter", adapter)
-        if type(exact[name]).forward is not nn.Sequential.forward:  # which runs it as its last
-            exact[name].register_forward_hook(_adapted)
-    return [adapters[name] for name in outputs]
+        layers[name].add_module("adapter", adapter)
+        if type(layers[name]).forward is not nn.Sequential.forward:  # which runs it as its last
+            layers[name].register_forward_hook(_adapted)
+    return list(adapters.values())
 
 
 def hard_sharing(source: nn.Module, target: nn.Module, *patterns: str) -> list[str]:
@@ -736,7 +737,7 @@ def hard_sharing(source: nn.Module, target: nn.Module, *patterns: str) -> list[s
     as batch norm's running statistics, stay each model's own.
 
     Taught in :ref:`parameter-sharing` (section 3.2.3).
-    Source: :cite:t:`caruana1997multitask`, section 2.
+    Source: :cite:t:`caruana1997multitask`.
 
     Parameters
     ----------
@@ -778,7 +779,7 @@ def soft_sharing(source: Parameters, target: Parameters, *patterns: str) -> Tens
     .. math:: \sum_{k \in S} \lVert \theta^s_k - \theta^t_k \rVert^2
 
     Taught in :ref:`parameter-sharing` (section 3.2.3).
-    Source: :cite:t:`duong2015low`, section 3.
+    Source: :cite:t:`duong2015low`.
 
     Parameters
     ----------
@@ -830,8 +831,7 @@ def adabn(model: nn.Module, batches: Tensor | Iterable[Tensor], *, prior: float 
     are not.
 
     Taught in :ref:`parameter-sharing` (section 3.2.3).
-    Source: :cite:t:`li2016revisiting`, algorithm 1; with a prior :cite:t:`schneider2020improving`,
-    eq. 2.
+    Source: :cite:t:`li2016revisiting`, algorithm 1; with a prior :cite:t:`schneider2020improving`.
 
     Parameters
     ----------
@@ -971,7 +971,7 @@ def tent_step(model: nn.Module, inputs: Tensor, optimiser: torch.optim.Optimizer
     Nothing in it keeps predictions right: the entropy of one class for all inputs is 0 as well.
 
     Taught in :ref:`parameter-sharing` (section 3.2.3).
-    Source: :cite:t:`wang2021tent`, eq. 1.
+    Source: :cite:t:`wang2021tent`, sections 3.1 and 3.3.
 
     Parameters
     ----------
@@ -992,8 +992,8 @@ def tent_step(model: nn.Module, inputs: Tensor, optimiser: torch.optim.Optimizer
     TypeError
         The inputs aren't floating point.
     ValueError
-        Inputs contain NaN, the model's output isn't logits of several classes, or the model wasn't
-        prepared by :func:`tent`.
+        Inputs contain NaN, the model's output isn't logits of several classes, the model wasn't
+        prepared by :func:`tent`, or the optimiser is another model's.
 
     Examples
     --------
@@ -1008,6 +1008,12 @@ def tent_step(model: nn.Module, inputs: Tensor, optimiser: torch.optim.Optimizer
     if not norms or any(norm.running_mean is not None for norm in norms):
         raise ValueError(
             "the model's batch norm has its source's statistics; prepare it with tent(model)"
+        )
+    held = {parameter for group in optimiser.param_groups for parameter in group["params"]}
+    if held.isdisjoint(trainable(model)):
+        raise ValueError(
+            "the optimiser holds no parameter of this model that learns; give it what tent(model) "
+            "returned for this very copy of the model"
         )
     optimiser.zero_grad()
     logits: Tensor = model(inputs)
@@ -1026,6 +1032,7 @@ def _moments(x: Tensor, name: str) -> _Moments:
         raise ValueError(
             f"{name!r} gets a single value a channel, which has no variance; give larger batches"
         )
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
     return len(values), values.mean(0), values.var(0, correction=0)
 
 
@@ -1044,6 +1051,14 @@ def _adapted(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
     return adapter(output)  # type: ignore[no-any-return]
 
 
+def _same_memory(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one shape are one; False inside torch.func, where nobody can tell."""
+    try:
+        return a.numel() > 0 and a.data_ptr() == b.data_ptr()
+    except RuntimeError:
+        return False
+
+
 def _set_learning(model: nn.Module, patterns: Sequence[str], *, learn: bool) -> list[str]:
     parameters = dict(model.named_parameters())
     names = _matching(parameters, patterns) if patterns else list(parameters)
@@ -1060,13 +1075,18 @@ def _listed(names: str | Sequence[str]) -> list[str]:
 
 
 def _matching(
-    names: Iterable[str], patterns: Sequence[str], *, what: str = "parameter"
+    names: Iterable[str],
+    patterns: Sequence[str],
+    *,
+    what: str = "parameter",
+    inside: bool = True,
 ) -> list[str]:
-    """Give the names that match a pattern, or lie in a submodule that does."""
+    """Give the names that match a pattern, and those inside a submodule that does."""
     names = list(names)
     found: set[str] = set()
     for pattern in patterns:
-        hits = {n for n in names if fnmatchcase(n, pattern) or fnmatchcase(n, f"{pattern}.*")}
+        wanted = [pattern, f"{pattern}.*"] if inside else [pattern]
+        hits = {name for name in names if any(fnmatchcase(name, w) for w in wanted)}
         if not hits:
             raise ValueError(f"no {what} matches {pattern!r}{_hint(pattern, names)}")
         found |= hits
