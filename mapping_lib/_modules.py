@@ -1,13 +1,15 @@
-"""Looking at what the submodules of a network give, and leaving the network as it was."""
+"""Submodules and parameters of a network: found by name, looked at while they run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mapping_lib._checks import shape
+from mapping_lib._names import suggest
 
 
 class _AllSeen(Exception):  # noqa: N818  (nothing went wrong)
@@ -81,3 +83,39 @@ def require_common_shapes(left: Mapping[str, Tensor], right: Mapping[str, Tensor
                 f"{name!r} has the shapes {shape(left[name])} and {shape(right[name])}; "
                 "leave it out if the two don't belong together"
             )
+
+
+def listed(names: str | Sequence[str]) -> list[str]:
+    """Give names as a list, also a single one."""
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise ValueError("names is empty; give at least one")
+    return names
+
+
+def matching(
+    names: Iterable[str],
+    patterns: Sequence[str],
+    *,
+    what: str = "parameter",
+    inside: bool = True,
+) -> list[str]:
+    """Give the names that match a pattern, and those inside a submodule that does."""
+    names = list(names)
+    found: set[str] = set()
+    for pattern in patterns:
+        wanted = [pattern, f"{pattern}.*"] if inside else [pattern]
+        hits = {name for name in names if any(fnmatchcase(name, w) for w in wanted)}
+        if not hits:
+            raise ValueError(f"no {what} matches {pattern!r}{hint(pattern, names)}")
+        found |= hits
+    return [name for name in names if name in found]
+
+
+def hint(pattern: str, names: Iterable[str]) -> str:
+    """Say what was probably meant: a name, or a submodule of one."""
+    parts = [name.split(".") for name in names]
+    known = {".".join(part[:length]) for part in parts for length in range(1, len(part) + 1)}
+    found = suggest(pattern, known)
+    near = "mean" in found or len(known) <= 12
+    return found if near else suggest(pattern, {part[0] for part in parts})

@@ -9,7 +9,6 @@ parameter. Functions that take a model change it in place.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import torch
@@ -20,6 +19,9 @@ from torch.nn.utils import parametrize
 from mapping_lib._checks import require_float, require_number
 from mapping_lib._modules import (
     first_outputs,
+    hint,
+    listed,
+    matching,
     modes_kept,
     named,
     require_common_shapes,
@@ -473,7 +475,7 @@ def bitfit(model: nn.Module, *patterns: str) -> list[str]:
     biases = [name for name in names if name.split(".")[-1] == "bias"]
     if not biases:
         raise ValueError("the model has no bias to learn; add_lora or add_adapters would do")
-    learn = {*biases, *_matching(names, patterns)}
+    learn = {*biases, *matching(names, patterns)}
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in learn)
     return [name for name in names if name in learn]
@@ -536,7 +538,7 @@ def add_lora(
     """
     require_number("scale", scale)
     layers = weighted_layers(model)
-    chosen = _matching(layers, _listed(names), what="linear or convolutional layer")
+    chosen = matching(layers, listed(names), what="linear or convolutional layer")
     for name in chosen:
         weight = layers[name].weight
         smaller = min(len(weight), weight[0].numel())
@@ -707,7 +709,7 @@ def add_adapters(
     """
     require_float(inputs=inputs)
     modules = {name: module for name, module in model.named_modules() if name}
-    chosen = _matching(modules, _listed(names), what="layer", inside=False)
+    chosen = matching(modules, listed(names), what="layer", inside=False)
     layers = {name: modules[name] for name in chosen}
     outputs = first_outputs(model, inputs, layers)
     adapters = {}
@@ -1061,44 +1063,10 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
 
 def _set_learning(model: nn.Module, patterns: Sequence[str], *, learn: bool) -> list[str]:
     parameters = dict(model.named_parameters())
-    names = _matching(parameters, patterns) if patterns else list(parameters)
+    names = matching(parameters, patterns) if patterns else list(parameters)
     for name in names:
         parameters[name].requires_grad_(learn)
     return names
-
-
-def _listed(names: str | Sequence[str]) -> list[str]:
-    names = [names] if isinstance(names, str) else list(names)
-    if not names:
-        raise ValueError("names is empty; give at least one")
-    return names
-
-
-def _matching(
-    names: Iterable[str],
-    patterns: Sequence[str],
-    *,
-    what: str = "parameter",
-    inside: bool = True,
-) -> list[str]:
-    """Give the names that match a pattern, and those inside a submodule that does."""
-    names = list(names)
-    found: set[str] = set()
-    for pattern in patterns:
-        wanted = [pattern, f"{pattern}.*"] if inside else [pattern]
-        hits = {name for name in names if any(fnmatchcase(name, w) for w in wanted)}
-        if not hits:
-            raise ValueError(f"no {what} matches {pattern!r}{_hint(pattern, names)}")
-        found |= hits
-    return [name for name in names if name in found]
-
-
-def _hint(pattern: str, names: Iterable[str]) -> str:
-    """Say what was probably meant: a name, or a submodule of one."""
-    parts = [name.split(".") for name in names]
-    known = {".".join(part[:length]) for part in parts for length in range(1, len(part) + 1)}
-    hint = suggest(pattern, known)
-    return hint if "mean" in hint or len(known) <= 12 else suggest(pattern, {p[0] for p in parts})
 
 
 def _parameters_of(blocks: Sequence[nn.Module]) -> list[list[nn.Parameter]]:
@@ -1123,11 +1091,11 @@ def _common(
     source: Mapping[str, Tensor], target: Mapping[str, Tensor], patterns: Sequence[str]
 ) -> list[str]:
     """Give the names to be shared, which both must have in one shape."""
-    chosen = _matching(source, patterns) if patterns else list(source)
+    chosen = matching(source, patterns) if patterns else list(source)
     for name in chosen:
         if name not in target:
             raise ValueError(
-                f"the target has no parameter {name!r}{_hint(name, target)}; "
+                f"the target has no parameter {name!r}{hint(name, target)}; "
                 "name what is to be shared"
             )
     require_common_shapes({name: source[name] for name in chosen}, target)
