@@ -25,7 +25,7 @@ from mapping_lib._checks import (
     warn_of_distribution,
     warn_of_few,
 )
-from mapping_lib._quadratic import minimise
+from mapping_lib._solvers import matching_weights, mixture_shares
 from mapping_lib.adaptation import importance_weights
 from mapping_lib.kernels import gaussian_kernel, median_heuristic
 
@@ -47,8 +47,6 @@ Hypothesis: TypeAlias = Callable[[Tensor], Tensor]
 Learner: TypeAlias = Callable[[Tensor, Tensor, Tensor], Hypothesis]
 """Maps rows, their classes and their weights, which sum to 1, to a hypothesis."""
 
-LIKELY = 1e-4  # nats a target row by which KLIEP's likelihood may be below the largest
-STEPS = 10_000  # of expectation maximisation at most
 FOLDS = 5  # target rows are held out in so many parts where KLIEP chooses a bandwidth
 
 
@@ -215,7 +213,7 @@ def kernel_mean_matching(
             "choose a larger one"
         )
     K.diagonal().add_(ridge)
-    beta = minimise(K, kappa, bound=bound, least=n * (1 - slack), most=n * (1 + slack))
+    beta = matching_weights(K, kappa, bound=bound, least=n * (1 - slack), most=n * (1 + slack))
     weights = beta.to(source.dtype)
     warn_of_few(weights)
     return weights
@@ -238,17 +236,13 @@ def kliep(
         \max_{\alpha \ge 0} \; \frac{1}{n_t} \sum_{j=1}^{n_t} \log w(x^t_j), \qquad
         \frac{1}{n_s} \sum_{i=1}^{n_s} w(x^s_i) = 1
 
-    Maximum likelihood: :math:`w(x) p_s(x)` is the density that gives the target's rows the highest
-    one. With :math:`m_b` the mean of :math:`k(x^s_i, c_b)` over the source, the shares
-    :math:`\gamma_b = \alpha_b m_b` sum to 1, and the steps of expectation maximisation are
+    Maximum likelihood: of all densities :math:`w(x) \, p_s(x)` it gives the target's rows the
+    highest one. The problem is concave. With :math:`m_b` the mean of :math:`k(x^s_i, c_b)` over
+    the source, the likelihood can be no more than :math:`\log \max_b g_b` below the largest,
 
-    .. math::
+    .. math:: g_b = \frac{1}{n_t} \sum_{j=1}^{n_t} \frac{k(x^t_j, c_b)}{m_b \, w(x^t_j)}
 
-        \gamma_b \leftarrow \gamma_b g_b, \qquad
-        g_b = \frac{1}{n_t} \sum_{j=1}^{n_t} \frac{k(x^t_j, c_b) / m_b}{w(x^t_j)}
-
-    None lowers the likelihood, and :math:`\log \max_b g_b` bounds what is still missing, by which
-    they end.
+    An interior point method ends when that is a millionth.
 
     Taught in :ref:`instance-weighting` (section 3.3.1).
     Source: :cite:t:`sugiyama2008direct`, sections 2.3 and 2.4.
@@ -306,13 +300,11 @@ def kliep(
     else:
         sigma = float(median_heuristic(rows, others)) if bandwidth is None else bandwidth
     near = partial(gaussian_kernel, y=others[order[: int(centres)]], bandwidth=sigma)
-    m = near(rows).mean(0)
-    gamma = _mixture(near(others), m)
-    if gamma is None:
+    alpha = _heights(near(others), near(rows).mean(0))
+    if alpha is None:
         raise ValueError(
             f"no centre has a source row within reach of bandwidth={sigma:g}; choose a larger one"
         )
-    alpha = _heights(gamma, m)
     weights = (near(rows) @ alpha).to(source.dtype)
     warn_of_few(weights)
     return weights if at is source else (near(at.detach().double()) @ alpha).to(source.dtype)
@@ -693,20 +685,14 @@ def self_paced_weights(losses: Tensor, *, age: float, soft: bool = False) -> Ten
     return (1 - share).clamp(min=0) if soft else (share < 1).to(losses)
 
 
-def _mixture(similar: Tensor, m: Tensor) -> Tensor | None:
-    """Give the shares of the kernels by expectation maximisation; None if no m is positive."""
-    tiny = torch.finfo(m.dtype).tiny
-    within = m > tiny  # without a source row near, a kernel's height has no bound
+def _heights(similar: Tensor, m: Tensor) -> Tensor | None:
+    """Give the alpha of KLIEP from the kernels at target rows; None if no centre is in reach."""
+    within = m > torch.finfo(m.dtype).tiny  # without a source row near, a height has no bound
     if not within.any():
         return None
-    ratios = torch.where(within, similar / m.clamp(min=tiny), 0)  # (n_t, B)
-    gamma = within.to(m) / within.sum()
-    for _ in range(STEPS):
-        g = ratios.mT @ (1 / (ratios @ gamma).clamp(min=tiny)) / len(ratios)
-        if float(g.max()) <= 1 + LIKELY:
-            break
-        gamma = gamma * g
-    return gamma
+    alpha = torch.zeros_like(m)
+    alpha[within] = mixture_shares(similar[:, within] / m[within]) / m[within]
+    return alpha
 
 
 def _likeliest(
@@ -727,15 +713,11 @@ def _likeliest(
         for number in range(FOLDS):
             held, kept = order[fold == number], order[fold != number]
             c = kept[:centres]
-            gamma = _mixture(similar[kept][:, c], m[c])
-            w = similar[held][:, c] @ _heights(gamma, m[c]) if gamma is not None else m[c] * 0
+            alpha = _heights(similar[kept][:, c], m[c])
+            w = similar[held][:, c] @ (m[c] * 0 if alpha is None else alpha)
             score += float(w.clamp(min=torch.finfo(w.dtype).tiny).log().sum())
         scores.append(score)
     return bandwidths[scores.index(max(scores))]
-
-
-def _heights(gamma: Tensor, m: Tensor) -> Tensor:
-    return torch.where(gamma > 0, gamma / m, 0)
 
 
 def _logistic_regression(rows: Tensor, labels: Tensor, weights: Tensor) -> Hypothesis:

@@ -1,6 +1,7 @@
-"""The quadratic program of kernel mean matching: bounds on each number and on their sum.
+"""Solvers of two convex problems: the weights of kernel mean matching, the mixture of KLIEP.
 
-The kernel matrix K is dense, positive semidefinite and without negative entries, and so is kappa.
+The former is a quadratic program whose kernel matrix K is dense, positive semidefinite and, like
+kappa, without negative entries.
 """
 
 from functools import partial
@@ -12,9 +13,12 @@ SMALL = 500  # numbers up to which the interior point method comes first
 EXACT = 1e-8  # of the objective, which the interior point method may miss
 NEAR = 1e-6  # of the objective, which projected gradients may miss
 PRODUCTS = 300  # with K, after which projected gradients give up
+LIKELY = 1e-6  # nats a row, which the mixture's likelihood may miss
 
 
-def minimise(K: Tensor, kappa: Tensor, *, bound: float, least: float, most: float) -> Tensor:
+def matching_weights(
+    K: Tensor, kappa: Tensor, *, bound: float, least: float, most: float
+) -> Tensor:
     """Minimise ½ xᵀKx - κᵀx over 0 ≤ x ≤ bound and least ≤ sum x ≤ most, in 64 bits.
 
     Many numbers by projected gradients; few, or what these don't settle, by interior points.
@@ -161,3 +165,29 @@ def _missing(x: Tensor, gradient: Tensor, bound: float, least: float, most: floa
 
 def _close(a: Tensor, b: float) -> Tensor:
     return (a - b).abs() <= 1e-9 * abs(b)
+
+
+def mixture_shares(ratios: Tensor) -> Tensor:
+    """Maximise the mean of log w, w = `ratios` γ, over γ ≥ 0 with sum 1, by interior points.
+
+    As γ times a number adds its logarithm, the sum may be a penalty: minimise sum γ - mean log w.
+    With g_b = mean(ratios_b / w), log max g bounds what is missing, by Jensen's inequality.
+    """
+    rows = ratios[ratios.amax(1) > 0]  # no shares give the others a density
+    n, count = rows.shape
+    gamma = torch.full_like(rows[0], 1 / count)
+    z = torch.full_like(gamma, 0.5)  # multipliers of γ ≥ 0
+    for _ in range(100):
+        relative = rows / (rows @ gamma)[:, None]  # (n, B)
+        g = relative.mean(0)
+        if g.max() * gamma.sum() <= 1 + LIKELY:
+            break
+        mu = 0.1 * (gamma @ z) / count
+        H = relative.mT @ relative / n
+        H.diagonal().add_(z / gamma)
+        right = g - 1 + mu / gamma
+        d = torch.cholesky_solve(right[:, None], torch.linalg.cholesky(H))[:, 0]
+        dz = (mu - z * d) / gamma - z
+        length = 0.99 / torch.cat([-d / gamma, -dz / z]).max().clamp(min=0.99)
+        gamma, z = gamma + length * d, z + length * dz
+    return gamma / gamma.sum()
