@@ -79,7 +79,7 @@ def effective_sample_size(weights: Tensor) -> Tensor:
     rows decide.
 
     Taught in :ref:`instance-weighting` (section 3.3.1).
-    Source: :cite:t:`kish1965survey`, section 11.7; in importance sampling
+    Source: :cite:t:`kish1965survey`; in importance sampling
     :cite:t:`kong1994sequential`.
 
     Parameters
@@ -154,7 +154,7 @@ def kernel_mean_matching(
     conjugate between the bounds, and by the former if that doesn't settle.
 
     Taught in :ref:`instance-weighting` (section 3.3.1).
-    Source: :cite:t:`huang2006correcting`, eq. 12.
+    Source: :cite:t:`huang2006correcting`, without the ridge.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def kliep(
     An interior point method ends when that is a millionth.
 
     Taught in :ref:`instance-weighting` (section 3.3.1).
-    Source: :cite:t:`sugiyama2008direct`, sections 2.3 and 2.4.
+    Source: :cite:t:`sugiyama2008direct`.
 
     Parameters
     ----------
@@ -644,7 +644,7 @@ def self_paced_weights(losses: Tensor, *, age: float, soft: bool = False) -> Ten
     step until all examples count.
 
     Taught in :ref:`instance-selection` (section 3.3.2).
-    Source: :cite:t:`kumar2010self`, eq. 5; soft :cite:t:`jiang2014easy`.
+    Source: :cite:t:`kumar2010self`; soft :cite:t:`jiang2014easy`.
 
     Parameters
     ----------
