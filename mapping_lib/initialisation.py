@@ -24,16 +24,9 @@ __all__ = ["Matching", "copy_matching", "he", "lsuv", "orthogonal", "xavier"]
 class Matching(NamedTuple):
     """What :func:`copy_matching` did, by the model's names.
 
-    Attributes
-    ----------
-    copied
-        Names in both, of one shape.
-    missing
-        Names of the model that the source lacks: they keep their values.
-    other_shape
-        Names in both whose shapes differ, the source's first: they keep their values.
-    unexpected
-        Names of the source, renamed, that the model lacks.
+    Copied were names in both with one shape. All else kept its values: names that the source lacks
+    are missing, and those of another shape stand with the two shapes, the source's first.
+    Unexpected are names of the source, renamed, that the model lacks.
     """
 
     copied: list[str]

@@ -498,7 +498,8 @@ def add_lora(
 
     :math:`A_{ij} \sim \mathcal N(0, 1/\text{in})` and :math:`B = 0`, so that nothing changes at the
     start. A convolution's weight is taken as a matrix of ``out`` rows, and ``in`` counts the
-    places of the kernel. The layer stays what it is; only its weight is computed.
+    places of the kernel. The layer stays what it is; only its weight is computed, anew in each pass
+    until it is merged.
 
     Other parameters are left as they are: to train the change alone, call :func:`freeze` before.
 
@@ -1054,10 +1055,12 @@ def _adapted(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors of one shape are one; False inside torch.func, where nobody can tell."""
+    """Whether two tensors of one shape are one; False where nobody can tell."""
+    if torch.compiler.is_compiling():
+        return False
     try:
         return a.numel() > 0 and a.data_ptr() == b.data_ptr()
-    except RuntimeError:
+    except RuntimeError:  # inside torch.func
         return False
 
 

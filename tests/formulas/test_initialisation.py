@@ -326,3 +326,12 @@ class TestCopyMatching:
             copy_matching(nn.Linear(1, 1), nn.Linear(1, 1))
         with pytest.raises(TypeError, match=r"source_state\['weight'\] must be a torch.Tensor"):
             copy_matching({"weight": [1.0]}, nn.Linear(1, 1))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu():
+    assert orthogonal((3, 2), generator=torch.Generator("cuda")).is_cuda
+    model = nn.Linear(3, 2).cuda()
+    lsuv(model, normal(9, 3).cuda(), generator=seeded())
+    copy_matching(nn.Linear(3, 2).state_dict(), model)
+    assert model.weight.is_cuda

@@ -1020,3 +1020,21 @@ class TestTent:
         single = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
         with pytest.raises(ValueError, match="has one class only"):
             tent_step(single, normal(4, 2), torch.optim.SGD(tent(single), lr=0.1))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+class TestOnAGpu:
+    def test_new_parameters_are_where_the_model_is(self):
+        model, images = Network().cuda(), IMAGES.cuda()
+        add_lora(model, "head", rank=1, generator=seeded())
+        add_adapters(model, "body2", inputs=images, bottleneck=1, generator=seeded())
+        assert all(p.is_cuda for p in model.parameters())
+        before = model.eval()(images)
+        merge_lora(model)
+        assert torch.equal(model(images), before)
+
+    def test_batch_norm(self):
+        model, images = Network().cuda(), IMAGES.cuda()
+        adabn(model, images)
+        assert model.body[1].running_mean.is_cuda
+        assert tent_step(model, images, torch.optim.SGD(tent(model), lr=0.1)).is_cuda
