@@ -304,9 +304,9 @@ def permute(state: State, permutations: Permutations, *, axes: Axes) -> dict[str
         _require_permutation(order, group, sizes[group])
     result = dict(state)
     for name, groups in axes.items():
-        for axis, group in enumerate(groups):
-            if group in permutations:
-                result[name] = _reordered(result[name], permutations[group], axis)
+        for axis, counted in enumerate(groups):
+            if counted in permutations:
+                result[name] = _reordered(result[name], permutations[counted], axis)
     return result
 
 
