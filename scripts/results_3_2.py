@@ -141,7 +141,7 @@ def headed(problem: Problem, seed: int) -> backbones.Backbone:
     model = backbones.efficientnet_lite0(classes=problem.classes)
     model.head = train_head(problem, seed)
     backbones.unfreeze(model)  # parameters learn; batch norm keeps its statistics
-    return model
+    return model.to(memory_format=torch.channels_last)  # a third faster, the same numbers
 
 
 def finish(
@@ -377,7 +377,7 @@ def at_stage(model: backbones.Backbone, images: Tensor, stage: str) -> Tensor:
 def noise_full(problem: Problem, seed: int, rate: float) -> Trained:
     """A new head, then everything trained, the head with the rate 0.003."""
     model = backbones.efficientnet_lite0(classes=problem.classes)
-    backbones.unfreeze(model)
+    backbones.unfreeze(model).to(memory_format=torch.channels_last)
     start = time.process_time()
     groups = backbones.parameter_groups(model, head_rate=0.003, body_rate=rate)
     train = (problem.train.images, problem.train.labels)
@@ -395,11 +395,34 @@ def noise_scratch(problem: Problem, seed: int, rate: float) -> Trained:
     return classify(model), time.process_time() - start
 
 
+def noise_lora(problem: Problem, seed: int, rate: float) -> Trained:
+    """Changes of rank 4 on all 1×1 convolutions of the stages, and a new head."""
+    start = time.process_time()
+    model = backbones.efficientnet_lite0(classes=problem.classes)
+    backbones.unfreeze(model).to(memory_format=torch.channels_last)
+    freeze(model, "body")
+    add_lora(model, "body.blocks.*.conv_pw*", rank=RANK, generator=drawn_by(seed))
+    predict, _ = finish(problem, model, seed, rate, start)
+    return predict, time.process_time() - start
+
+
+def noise_biases(problem: Problem, seed: int, rate: float) -> Trained:
+    """The biases and a new head."""
+    start = time.process_time()
+    model = backbones.efficientnet_lite0(classes=problem.classes)
+    backbones.unfreeze(model).to(memory_format=torch.channels_last)
+    bitfit(model, "head")
+    predict, _ = finish(problem, model, seed, rate, start)
+    return predict, time.process_time() - start
+
+
 NOISE_METHODS = {
     "small CNN from scratch": Candidate(noise_scratch, (0.003, 0.01)),
     "frozen, last layer": Candidate(noise_frozen, (0.01, 1.0, 100.0)),
     "frozen, cut earlier": Candidate(noise_early, tuple(reversed(STAGES))),
     "full fine-tuning": Candidate(noise_full, (0.0003, 0.001, 0.003)),
+    "LoRA": Candidate(noise_lora, (0.003, 0.01, 0.03)),
+    "BitFit": Candidate(noise_biases, (0.003, 0.01, 0.03)),
 }
 
 
@@ -546,6 +569,7 @@ def measure_corruption() -> None:
             for batch in BATCHES
             for method in CORRUPTION_METHODS
             if method != "no adaptation" or (order, batch) == ("mixed", 64)
+            if (order, batch) != ("one class a batch", 1)  # a batch of one is of one class anyway
         ],
         measure,
     )
