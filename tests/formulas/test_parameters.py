@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torch._dynamo  # the first optimiser would import it: once for all mutants, not in each
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
