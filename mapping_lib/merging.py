@@ -109,7 +109,7 @@ def barrier(losses: Tensor) -> Tensor:
     Between the points given the loss may be higher.
 
     Taught in :ref:`mapping-parameter-spaces` (section 2.3.2).
-    Source: :cite:t:`entezari2022role`, definition 2.1.
+    Source: :cite:t:`entezari2022role`, section 2.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def permute(state: State, permutations: Permutations, *, axes: Axes) -> dict[str
     feature map with k places, moves in blocks of k.
 
     Taught in :ref:`mapping-parameter-spaces` (section 2.3.2).
-    Source: :cite:t:`ainsworth2023git`, eq. 1.
+    Source: :cite:t:`ainsworth2023git`, section 2.
 
     Parameters
     ----------
@@ -304,9 +304,7 @@ def permute(state: State, permutations: Permutations, *, axes: Axes) -> dict[str
         _require_permutation(order, group, sizes[group])
     result = dict(state)
     for name, groups in axes.items():
-        for axis, counted in enumerate(groups):
-            if counted in permutations:
-                result[name] = _reordered(result[name], permutations[counted], axis)
+        result[name] = _moved(state[name], groups, permutations)
     return result
 
 
@@ -461,7 +459,7 @@ def greedy_soup(states: Sequence[State], score: Callable[[dict[str, Tensor]], fl
     with. On the data of the score the soup is therefore no worse than the best of them.
 
     Taught in :ref:`mapping-parameter-spaces` (section 2.3.2).
-    Source: :cite:t:`wortsman2022model`, algorithm 1.
+    Source: :cite:t:`wortsman2022model`, recipe 1.
 
     Parameters
     ----------
@@ -612,21 +610,22 @@ def _similarity(
         if group not in groups or not source[name].is_floating_point():
             continue
         axis = list(groups).index(group)
-        moved = source[name]
-        for other, member in enumerate(groups):
-            if member in others:
-                moved = _reordered(moved, others[member], other)
+        moved = _moved(source[name], groups, others)
         s, t = (x.detach().cpu().double().movedim(axis, 0) for x in (moved, target[name]))
         total += t.reshape(n, -1) @ s.reshape(n, -1).mT
     return total
 
 
-def _reordered(tensor: Tensor, order: Tensor, axis: int) -> Tensor:
-    """Permute an axis, in blocks if it is longer than the permutation."""
-    block = tensor.shape[axis] // len(order)
-    within = torch.arange(block, device=tensor.device)
-    places = (order.to(tensor.device)[:, None] * block + within).flatten()
-    return tensor.index_select(axis, places)
+def _moved(tensor: Tensor, groups: Sequence[str | None], permutations: Permutations) -> Tensor:
+    """Permute each axis that counts a permuted group, in blocks if it is longer."""
+    for axis, group in enumerate(groups):
+        order = None if group is None else permutations.get(group)
+        if order is not None:
+            block = tensor.shape[axis] // len(order)
+            within = torch.arange(block, device=tensor.device)
+            places = (order.to(tensor.device)[:, None] * block + within).flatten()
+            tensor = tensor.index_select(axis, places)
+    return tensor
 
 
 def _group_sizes(axes: Axes, **states: State) -> dict[str, int]:

@@ -96,7 +96,10 @@ STITCHING = {
         "pseudo-inverse, each direction times its correlation; 9 directions.",
         "ridge 0.1 and 9 directions set by hand, before the test images were looked at",
     ),
-    "Procrustes, untrained network": ("Rotation and shift of a random network's features.", FIXED),
+    "Procrustes, untrained network": (
+        "Rotation and shift of a random network's features, scaled to the spread of the target's.",
+        FIXED,
+    ),
 }
 
 
@@ -173,7 +176,8 @@ def measure_stitching() -> None:
             new = there_and_back(of.train["wide"][:n], target, of.test["wide"])
         elif method == "Procrustes, untrained network":
             source = of.train["untrained"][:n]
-            new = linear(of.test["untrained"], *procrustes(source, target))
+            scale = (target.var(0).sum() / source.var(0).sum()).sqrt()
+            new = linear(scale * of.test["untrained"], *procrustes(scale * source, target))
         with torch.no_grad():
             return {"accuracy": round(accuracy(of.head(new), of.labels), 4)}
 
