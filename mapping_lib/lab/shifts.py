@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -40,22 +39,22 @@ class Shifted(NamedTuple):
 def shifted_curve(
     *,
     generator: torch.Generator,
-    shift: float = 1.0,
+    shift: float = 0.8,
     source_rows: int = 150,
     target_rows: int = 200,
 ) -> Shifted:
     r"""Draw points of a curve where the source is, and others where the target is.
 
-    :math:`y = x^3 - x + \varepsilon`, noise of deviation 0.3; :math:`x \sim N(0, 0.5^2)` in the
-    source and :math:`N(\text{shift}, 0.3^2)` in the target. A line fits neither well, and another
-    one each.
+    :math:`y = \sin(\pi x) / (\pi x) + \varepsilon`, noise of deviation 0.1;
+    :math:`x \sim N(1, 0.5^2)` in the source and :math:`N(1 + \text{shift}, 0.3^2)` in the target. A
+    line fits neither well, and another one each. After :cite:t:`sugiyama2007covariate`.
 
     Parameters
     ----------
     generator
         Draws the points.
     shift
-        Mean of the target's x.
+        How far the target's mean x is from the source's.
     source_rows, target_rows
         How many points to draw.
 
@@ -69,23 +68,31 @@ def shifted_curve(
 
     def draw(count: int, mean: float, sd: float) -> tuple[Tensor, Tensor]:
         x = mean + sd * torch.randn(count, 1, generator=generator, dtype=torch.float64)
-        noise = 0.3 * torch.randn(count, generator=generator, dtype=torch.float64)
+        noise = 0.1 * torch.randn(count, generator=generator, dtype=torch.float64)
         return x, curve(x.squeeze(1)) + noise
 
-    x_s, y_s = draw(source_rows, 0.0, 0.5)
-    x_t, y_t = draw(target_rows, shift, 0.3)
-    ratio = density(x_s.squeeze(1), shift, 0.3) / density(x_s.squeeze(1), 0.0, 0.5)
-    return Shifted(x_s, y_s, x_t, y_t, ratio)
+    x_s, y_s = draw(source_rows, 1.0, 0.5)
+    x_t, y_t = draw(target_rows, 1 + shift, 0.3)
+    return Shifted(x_s, y_s, x_t, y_t, curve_ratio(x_s.squeeze(1), shift=shift))
 
 
 def curve(x: Tensor) -> Tensor:
-    """Return what the points of :func:`shifted_curve` scatter around."""
-    return x**3 - x
+    """Return what the points of :func:`shifted_curve` scatter around.
+
+    >>> curve(torch.tensor([0.0, 1.0])).round(decimals=3).abs()
+    tensor([1., 0.])
+    """
+    return torch.sinc(x)
 
 
-def density(x: Tensor, mean: float, sd: float) -> Tensor:
-    """Return the density of a normal distribution."""
-    return torch.exp(-((x - mean) ** 2) / (2 * sd**2)) / (sd * math.sqrt(2 * math.pi))
+def curve_ratio(x: Tensor, *, shift: float = 0.8) -> Tensor:
+    """Return the true density ratio of :func:`shifted_curve`, target over source.
+
+    >>> curve_ratio(torch.tensor([1.0]), shift=0.0)  # narrower by 5/3, so as much higher
+    tensor([1.6667])
+    """
+    target, source = (x - 1 - shift) / 0.3, (x - 1) / 0.5
+    return 0.5 / 0.3 * torch.exp((source.square() - target.square()) / 2)
 
 
 def biased_table(name: Table, *, seed: int, biased: bool = True) -> Shifted:
@@ -176,7 +183,7 @@ def standardised(images: Tensor) -> Tensor:
     tensor([0.2500, 0.7500])
     """
     mean = images.mean((1, 2, 3), keepdim=True)
-    spread = images.std((1, 2, 3), correction=0, keepdim=True).clamp(min=1e-6)
+    spread = images.std((1, 2, 3), correction=0, keepdim=True).clamp(min=1e-4)
     return ((images - mean) / spread * 0.25 + 0.5).clamp(0, 1)
 
 
