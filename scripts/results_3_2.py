@@ -406,23 +406,12 @@ def noise_lora(problem: Problem, seed: int, rate: float) -> Trained:
     return predict, time.process_time() - start
 
 
-def noise_biases(problem: Problem, seed: int, rate: float) -> Trained:
-    """The biases and a new head."""
-    start = time.process_time()
-    model = backbones.efficientnet_lite0(classes=problem.classes)
-    backbones.unfreeze(model).to(memory_format=torch.channels_last)
-    bitfit(model, "head")
-    predict, _ = finish(problem, model, seed, rate, start)
-    return predict, time.process_time() - start
-
-
 NOISE_METHODS = {
     "small CNN from scratch": Candidate(noise_scratch, (0.003, 0.01)),
     "frozen, last layer": Candidate(noise_frozen, (0.01, 1.0, 100.0)),
     "frozen, cut earlier": Candidate(noise_early, tuple(reversed(STAGES))),
     "full fine-tuning": Candidate(noise_full, (0.0003, 0.001, 0.003)),
     "LoRA": Candidate(noise_lora, (0.003, 0.01, 0.03)),
-    "BitFit": Candidate(noise_biases, (0.003, 0.01, 0.03)),
 }
 
 
