@@ -93,7 +93,7 @@ def test_haze_and_light():
 def test_standardising_undoes_haze():
     images = 0.5 + 0.2 * (torch.rand(2, 1, 8, 8) - 0.5)
     assert torch.allclose(standardised(images), standardised(hazed(images, "haze")), atol=1e-5)
-    assert torch.allclose(standardised(torch.full((1, 1, 4, 4), 0.3)), torch.tensor(0.5))
+    assert torch.allclose(standardised(torch.full((1, 1, 4, 4), 0.3)), torch.tensor(0.5), atol=1e-3)
 
 
 def test_crops_come_from_the_image():
