@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mapping_lib._checks import require_float, require_number, require_tensor, shape
-from mapping_lib._modules import first_outputs, weighted_layers
-from mapping_lib._names import suggest
+from mapping_lib._modules import first_outputs, hint, weighted_layers
 
 __all__ = ["Matching", "copy_matching", "he", "lsuv", "orthogonal", "xavier"]
 
@@ -300,9 +299,9 @@ def lsuv(
                     UserWarning,
                     stacklevel=3,
                 )
-                break
-            layer.weight /= math.sqrt(variance)
-            scales[name] /= math.sqrt(variance)
+            else:
+                layer.weight /= math.sqrt(variance)
+                scales[name] /= math.sqrt(variance)
     return scales
 
 
@@ -366,7 +365,7 @@ def copy_matching(
         first = next(iter(source), "")
         raise ValueError(
             f"none of the source's {len(source)} names matches the model's in name and shape, "
-            f"such as {first!r}{suggest(first, list(own)[:8])}; give rename a function from the "
+            f"such as {first!r}{hint(first, own)}; give rename a function from the "
             "source's names to the model's"
         )
     for name in copied:

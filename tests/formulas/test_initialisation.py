@@ -246,6 +246,7 @@ class TestLsuv:
             (nn.Linear(2, 2), torch.ones(2, 2).long(), {}, TypeError, "floating-point"),
             (nn.Linear(1, 1), torch.tensor([[math.nan]]), {}, ValueError, "NaN"),
             (nn.Linear(1, 1), torch.tensor([[math.inf], [1]]), {}, ValueError, "variance nan"),
+            (nn.Linear(1, 1), torch.tensor([[1e30], [-1e30]]), {}, ValueError, "variance inf"),
             (nn.Linear(2, 2), torch.ones(2, 2), {"steps": 0}, ValueError, "steps must lie in"),
             (nn.Linear(2, 2), torch.ones(2, 2), {"tolerance": -1}, ValueError, "tolerance must"),
         ],
