@@ -446,9 +446,9 @@ def measure_noise() -> None:
     recorder.measure(
         [
             {"method": method, "labels_per_class": labels, "seed": seed}
-            for method in NOISE_METHODS
             for seed in SEEDS
             for labels in NOISE_LABELS
+            for method in NOISE_METHODS
         ],
         measure,
     )
