@@ -162,12 +162,25 @@ def warn_of_probabilities(**tensors: Tensor) -> None:
             _warn(f"{name}: all values lie in [0, 1]", "sigmoid")
 
 
-def warn_of_few(weights: Tensor) -> None:
-    """Warn the caller's caller of weights that a few rows hold nearly all of."""
+def warn_of_few(weights: Tensor, *, reached: Tensor | None = None) -> None:
+    """Warn the caller's caller of weights that a few rows hold nearly all of.
+
+    Where the domains are so far apart that all source rows are equally alien, weights may be equal
+    ones: `reached` says how much of the target the weighted source stands for, 1 if all is well.
+    """
+    n = len(weights)
     effective = weights.sum().square() / weights.square().sum()
-    if seen(effective < len(weights) / 10):
+    if reached is not None and seen(reached < 2 / 3):
         warnings.warn(
-            f"{len(weights)} weights are worth {float(effective):.1f} equal ones: the domains "
+            f"weighted, the source stands for {float(reached):.0%} of the target only: the domains "
+            f"hardly overlap, and of {n} rows worth {float(effective):.1f} equal ones none may be "
+            "like the target's; use fewer features",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif seen(effective < n / 10):
+        warnings.warn(
+            f"{n} weights are worth {float(effective):.1f} equal ones: the domains "
             "hardly overlap, so an estimate from them is doubtful; use fewer features",
             UserWarning,
             stacklevel=3,

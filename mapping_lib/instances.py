@@ -47,6 +47,7 @@ Hypothesis: TypeAlias = Callable[[Tensor], Tensor]
 Learner: TypeAlias = Callable[[Tensor, Tensor, Tensor], Hypothesis]
 """Maps rows, their classes and their weights, which sum to 1, to a hypothesis."""
 
+SOME = 500  # target rows, which are enough for the length of their mean
 FOLDS = 5  # target rows are held out in so many parts where KLIEP chooses a bandwidth
 
 
@@ -187,7 +188,8 @@ def kernel_mean_matching(
     Warns
     -----
     UserWarning
-        The weights are worth less than a tenth of their number: the domains hardly overlap.
+        The domains hardly overlap: the weights are worth less than a tenth of their number, or the
+        product of the weighted mean with the target's is less than 2/3 of the latter's square.
 
     Examples
     --------
@@ -215,7 +217,9 @@ def kernel_mean_matching(
     K.diagonal().add_(ridge)
     beta = matching_weights(K, kappa, bound=bound, least=n * (1 - slack), most=n * (1 + slack))
     weights = beta.to(source.dtype)
-    warn_of_few(weights)
+    some = others[:: -(-len(others) // SOME)]
+    itself = gaussian_kernel(some, some, bandwidth=sigma).mean()
+    warn_of_few(weights, reached=beta @ kappa / n**2 / itself)
     return weights
 
 
@@ -256,7 +260,7 @@ def kliep(
     generator
         Draws the centres, and the folds where a bandwidth is chosen.
     bandwidth
-        Of the Gaussian kernel; None for the median heuristic; of several the one with the highest
+        Of the Gaussian kernel; None for the median heuristic. Of several the one with the highest
         likelihood on held-out target rows, in five folds.
     centres
         B; the :math:`c_b` are so many of the target's rows, or all of them.
@@ -280,8 +284,8 @@ def kliep(
     Warns
     -----
     UserWarning
-        The source's weights are worth less than a tenth of their number: the domains hardly
-        overlap.
+        The domains hardly overlap: the weights are worth less than a tenth of their number, or the
+        weighted source's mean in the kernel's feature space is less than 2/3 of the target's.
 
     Examples
     --------
@@ -295,18 +299,21 @@ def kliep(
     rows, others = source.detach().double(), target.detach().double()
     order = torch.randperm(len(others), generator=generator, device=generator.device)
     order = order.to(others.device)
-    if isinstance(bandwidth, Sequence):
-        sigma = _likeliest(rows, others, order, int(centres), bandwidth)
-    else:
-        sigma = float(median_heuristic(rows, others)) if bandwidth is None else bandwidth
-    near = partial(gaussian_kernel, y=others[order[: int(centres)]], bandwidth=sigma)
-    alpha = _heights(near(others), near(rows).mean(0))
+    if bandwidth is None:
+        bandwidth = float(median_heuristic(rows, others))
+    elif isinstance(bandwidth, Sequence):
+        bandwidth = _likeliest(rows, others, order, int(centres), bandwidth)
+    near = partial(gaussian_kernel, y=others[order[: int(centres)]], bandwidth=bandwidth)
+    of_source, of_target = near(rows), near(others)  # (n_s, B), (n_t, B)
+    alpha = _heights(of_target, of_source.mean(0))
     if alpha is None:
         raise ValueError(
-            f"no centre has a source row within reach of bandwidth={sigma:g}; choose a larger one"
+            f"no centre has a source row within reach of bandwidth={bandwidth:g}; "
+            "choose a larger one"
         )
-    weights = (near(rows) @ alpha).to(source.dtype)
-    warn_of_few(weights)
+    w = of_source @ alpha
+    weights = w.to(source.dtype)
+    warn_of_few(weights, reached=(w @ of_source).mean() / len(w) / of_target.mean())
     return weights if at is source else (near(at.detach().double()) @ alpha).to(source.dtype)
 
 
@@ -351,7 +358,8 @@ def classifier_ratio(
     Warns
     -----
     UserWarning
-        The weights are worth less than a tenth of their number: the domains hardly overlap.
+        The domains hardly overlap: the source's weights are worth less than a tenth of their
+        number, or their mean, 1 for a ratio of densities, is below 2/3.
 
     Examples
     --------
@@ -379,12 +387,11 @@ def classifier_ratio(
         logits = classifier.decision_function(x.detach().double().cpu().numpy())
         return importance_weights(torch.as_tensor(logits).to(x), source_share=n / (n + m))
 
-    weights = ratio(source)
-    if at is source:
-        return weights
-    with warnings.catch_warnings():  # of other rows nothing follows for the source
+    with warnings.catch_warnings():  # the one below takes more into account
         warnings.simplefilter("ignore", UserWarning)
-        return ratio(at)
+        weights, wanted = ratio(source), ratio(at)
+    warn_of_few(weights, reached=weights.mean())
+    return wanted
 
 
 def tradaboost(
