@@ -25,7 +25,8 @@ digits of their own.
 tasks: the same network, fine-tuned by two people, one with the digits 0 to 4, one with 5 to 9.
 
 mappings: the same network carried to handwritten digits by mappings of features, of parameters and
-of instances, with 1,000 target inputs, or with one or five labels a class. One configuration each, none tuned.
+of instances, with 1,000 target inputs, or with one or five labels a class. One configuration each,
+none tuned.
 """
 
 import argparse
@@ -287,7 +288,7 @@ BARRIERS = {
         "steps and rate by the training loss of another pair of networks",
     ),
 }
-WIDTHS = (8, 16, 32, 64, 128)
+WIDTHS = (8, 16, 32, 64, 128, 256)
 DRAWN = 32  # the width whose ways are kept point by point
 
 
@@ -650,7 +651,7 @@ def measure_mappings() -> None:
         network.load_state_dict(start)
         source = rendered_digits(4000, seed=seed)
         inputs, test = digits(seed, (1000, 797), size=16)
-        each = key["labels"] // 10
+        each = max(key["labels"] // 10, 1)
         rows = [(inputs.labels == digit).nonzero()[:each, 0] for digit in range(10)]
         labelled = only(inputs, torch.cat(rows))
         if method == "features: CORAL map":
