@@ -13,7 +13,7 @@ SMALL = 500  # numbers up to which the interior point method comes first
 EXACT = 1e-8  # of the objective, which the interior point method may miss
 NEAR = 1e-6  # of the objective, which projected gradients may miss
 PRODUCTS = 300  # with K, after which projected gradients give up
-LIKELY = 1e-6  # nats a row, which the mixture's likelihood may miss
+LIKELY = 1e-8  # nats a row, which the mixture's likelihood may miss
 
 
 def matching_weights(

@@ -246,7 +246,7 @@ def kliep(
 
     .. math:: g_b = \frac{1}{n_t} \sum_{j=1}^{n_t} \frac{k(x^t_j, c_b)}{m_b \, w(x^t_j)}
 
-    An interior point method ends when that is a millionth.
+    An interior point method ends when that is less than a millionth.
 
     Taught in :ref:`instance-weighting` (section 3.3.1).
     Source: :cite:t:`sugiyama2008direct`.
