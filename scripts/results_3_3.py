@@ -350,7 +350,7 @@ def selection_row(key: dict[str, Any]) -> dict[str, float]:
 # noise
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)
-PENALTIES = (0.001, 0.01, 0.1, 1.0)
+PENALTIES = (0.0001, 0.001, 0.01, 0.1, 1.0)
 PACES = 3  # of the age, up to the share that is let in at last
 BY_NOISY = "by three-fold cross-validation on the labels there are, the wrong ones among them"
 PACED = {
