@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 SMALL = 500  # numbers up to which the interior point method comes first
-EXACT = 1e-8  # of the objective, which the interior point method may miss
+EXACT = 1e-9  # of the objective, which the interior point method may miss; of many 100 times it
 NEAR = 1e-6  # of the objective, which projected gradients may miss
-PRODUCTS = 300  # with K, after which projected gradients give up
+PRODUCTS = 0.1  # with K for each number, after which projected gradients give up
 LIKELY = 1e-8  # nats a row, which the mixture's likelihood may miss
 
 
@@ -41,18 +41,22 @@ def interior_point(K: Tensor, kappa: Tensor, bound: float, total: float | None =
     of the sum.
     """
     n, one = len(kappa), torch.ones_like(kappa)
+    exact = EXACT if n <= SMALL else 100 * EXACT
     x = one if total is None else one * (total / n)
-    y = kappa.mean() * one
+    y = 1e-3 * (K @ x + kappa).mean() * one  # small, as equal weights are no bad start
     z, nu = y / bound, torch.zeros_like(y[0])
     for _ in range(100):
         Kx, left = K @ x, bound - x
         residual = kappa - Kx + y - z + nu
         gap, objective = y @ x + z @ left, x @ Kx / 2 - kappa @ x
-        if gap <= EXACT * objective.abs() and residual.abs().max() <= EXACT * kappa.max():
+        size = torch.maximum(Kx, kappa).max()
+        if gap <= exact * objective.abs() and residual.abs().max() <= exact * size:
             break
         H = K.clone()
         H.diagonal().add_(y / x + z / left)
-        factor = torch.linalg.cholesky(H)
+        factor, failed = torch.linalg.cholesky_ex(H)
+        if failed:  # as exact as these numbers can be
+            break
         mu = low = high = torch.zeros_like(x)  # aim at xy = left z = 0, to first order
         for corrected in (False, True):
             right = residual + (mu - low) / x - y - (mu - high) / left + z
@@ -66,7 +70,7 @@ def interior_point(K: Tensor, kappa: Tensor, bound: float, total: float | None =
                 after = (y + length * dy) @ (x + length * dx)
                 after += (z + length * dz) @ (left - length * dx)
                 mu, low, high = (after / gap) ** 3 * gap / (2 * n), dx * dy, -dx * dz
-        length *= 0.99
+        length *= 0.99  # stay inside
         x, y, z, nu = x + length * dx, y + length * dy, z + length * dz, nu + length * dnu
     return x
 
@@ -83,7 +87,7 @@ def projected_gradient(
     x = feasible(torch.ones_like(kappa))
     slowest = rate = 1 / K.sum(1).max()  # at most the inverse of the largest eigenvalue
     products = 0
-    while products < PRODUCTS:
+    while products < PRODUCTS * len(kappa):  # a few hundredths of the time of interior points
         gradient = K @ x - kappa
         for _ in range(4):
             d = feasible(x - rate * gradient) - x

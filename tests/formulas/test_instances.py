@@ -214,6 +214,7 @@ class TestKernelMeanMatching:
         source, target = shifted(501, 400, d=8)
         K, kappa = (torch.as_tensor(x) for x in program(source, target, 2.0, ridge))
         settings = {"bandwidth": 2.0, "ridge": ridge}
+        monkeypatch.setattr(_solvers, "PRODUCTS", 1)
         calls = []
         inner = _solvers.interior_point
         monkeypatch.setattr(_solvers, "interior_point", lambda *a: calls.append(1) or inner(*a))
@@ -231,12 +232,13 @@ class TestKernelMeanMatching:
         source, target = shifted(60, 40, d=1)
         expected = quiet(kernel_mean_matching, source, target, ridge=0)
         monkeypatch.setattr(_solvers, "SMALL", 10)
-        monkeypatch.setattr(_solvers, "PRODUCTS", 5)
+        monkeypatch.setattr(_solvers, "PRODUCTS", 0.05)
         assert_close(quiet(kernel_mean_matching, source, target, ridge=0), expected)
 
     @pytest.mark.parametrize("slack", [0.0, 0.02])
     def test_gradients_keep_to_the_sum(self, slack, monkeypatch):
         monkeypatch.setattr(_solvers, "SMALL", 10)
+        monkeypatch.setattr(_solvers, "PRODUCTS", 10)
         monkeypatch.setattr(_solvers, "interior_point", None)
         source, target = shifted(80, 50, d=3)
         weights = kernel_mean_matching(source, target, ridge=0.5, slack=slack)
