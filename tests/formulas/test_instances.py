@@ -230,10 +230,11 @@ class TestKernelMeanMatching:
 
     def test_what_gradients_do_not_settle_interior_points_finish(self, monkeypatch):
         source, target = shifted(60, 40, d=1)
-        expected = quiet(kernel_mean_matching, source, target, ridge=0)
+        expected = kernel_mean_matching(source, target, ridge=0.1)
         monkeypatch.setattr(_solvers, "SMALL", 10)
         monkeypatch.setattr(_solvers, "PRODUCTS", 0.05)
-        assert_close(quiet(kernel_mean_matching, source, target, ridge=0), expected)
+        found = kernel_mean_matching(source, target, ridge=0.1)
+        assert_close(found, expected, atol=1e-3, rtol=0)
 
     @pytest.mark.parametrize("slack", [0.0, 0.02])
     def test_gradients_keep_to_the_sum(self, slack, monkeypatch):
