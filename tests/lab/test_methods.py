@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from mapping_lib.lab.methods import GIVES, MAPPED, METHODS, Table
+from mapping_lib.lab.plots.curves import draw_rows
 from mapping_lib.lab.plots.methods import draw_methods
 
 SECTIONS = {entry["label"]: entry["number"] for entry in course.entries(course.read_outline())}
@@ -51,3 +52,33 @@ def test_two_methods_make_a_smaller_drawing():
     figure, small = draw_methods(METHODS), draw_methods(METHODS[:2])
     assert small.get_size_inches()[1] < figure.get_size_inches()[1]
     plt.close("all")
+
+
+ROWS = [
+    {"method": method, "n": n, "seed": seed, "accuracy": base + n / 10 + seed / 100}
+    for method, base in (("a", 0.0), ("b", 0.5))
+    for seed in (1, 0)
+    for n in (5, 1)
+]
+
+
+def test_rows_are_drawn_in_order_and_their_means_returned():
+    figure, axis = plt.subplots()
+    mean = draw_rows(axis, ROWS, over="n", colour="green", label="b", method="b")
+    assert mean == pytest.approx({1: 0.605, 5: 1.005})
+    (line,) = axis.get_lines()
+    assert list(line.get_xdata()) == [1, 5]
+    assert list(line.get_ydata()) == pytest.approx([0.605, 1.005])
+    assert len(axis.collections) == 1
+    plt.close(figure)
+
+
+def test_rows_that_make_no_curve_are_refused():
+    figure, axis = plt.subplots()
+    with pytest.raises(ValueError, match=r"no row has .*'method': 'c'"):
+        draw_rows(axis, ROWS, over="n", method="c")
+    with pytest.raises(ValueError, match="each seed must have one row for each n"):
+        draw_rows(axis, ROWS, over="n")
+    with pytest.raises(ValueError, match="each seed must have one row for each n"):
+        draw_rows(axis, ROWS[1:], over="n", method="a")
+    plt.close(figure)
