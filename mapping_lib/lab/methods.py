@@ -81,6 +81,8 @@ METHODS: tuple[Method, ...] = (
          "inputs", "adaptation.domain_adversarial_loss"),
         ("classifier discrepancy", "learned, so that two heads agree", "inputs",
          "adaptation.classifier_discrepancy"),
+        ("information maximisation", "learned, so that predictions are sure and varied",
+         "inputs", "adaptation.information_maximisation"),
         ("DeepJDOT", "learned, along a transport plan", "inputs", "adaptation.deep_jdot"),
     ]),
     *_of("features", "4.3.3", "meta-learning", [
@@ -94,17 +96,20 @@ METHODS: tuple[Method, ...] = (
     ]),
     *_of("parameters", "2.3.2", "mapping-parameter-spaces", [
         ("weight matching", "permute the units", "nothing", "merging.weight_matching"),
-        ("soup", "average fine-tuned networks", "nothing", "merging.soup"),
+        ("interpolation and soup", "a point between networks", "nothing", "merging.soup"),
         ("task vectors", "add or subtract what fine-tuning changed", "nothing",
          "merging.add_task_vectors"),
     ]),
     *_of("parameters", "3.2.1", "parameter-initialisation", [
-        ("copying what matches", "identity on the tensors that fit", "nothing", ""),
+        ("copying what matches", "identity on the tensors that fit", "nothing",
+         "initialisation.copy_matching"),
     ]),
     *_of("parameters", "3.2.2", "fine-tuning", [
         ("fine-tuning", "gradient descent from the source's", "labels", ""),
         ("gradual unfreezing", "the same, from the head downwards", "labels",
          "parameters.gradual_unfreezing"),
+        ("layer-wise rates", "the same, slower the nearer to the input", "labels",
+         "parameters.layerwise_rates"),
         ("L2-SP", "the same, held near the source", "labels", "parameters.l2_sp"),
         ("BitFit", "biases alone move", "labels", "parameters.bitfit"),
         ("LoRA", "add a matrix of low rank", "labels", "parameters.add_lora"),
