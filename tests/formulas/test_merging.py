@@ -397,6 +397,11 @@ def test_soup_with_weights_in_closed_form():
     assert_close(soup(pair, weights=[0.75, 0.25]), interpolate(*pair, share=0.25))
 
 
+def test_soup_of_many():
+    states = [one(float(k)) for k in range(300)]
+    assert_close(soup(states, weights=[1 / 300] * 300), one(149.5))
+
+
 def test_soup_of_linear_networks_is_their_ensemble():
     """Of linear networks of one layer; of others it isn't."""
     x, layers = normal(4, 3), [normal(2, 3, seed=k) for k in range(3)]
@@ -519,8 +524,10 @@ pairs = pytest.mark.parametrize(("function", "first", "second"), PAIRS.values(),
 def test_states_of_two_architectures(function, first, second):
     with pytest.raises(ValueError, match=rf"{second} has no 'w'.*one architecture"):
         function(one(1.0), {})
-    with pytest.raises(ValueError, match=r"has no 'v' \(1 such\)"):
+    with pytest.raises(ValueError, match=rf"{first} has no 'v' \(1 such\)"):
         function(one(1.0), one(1.0) | {"v": torch.ones(1)})
+    with pytest.raises(ValueError, match=rf"{second} has no 'u' \(2 such\)"):
+        function(one(1.0) | {"u": torch.ones(1)}, one(1.0) | {"v": torch.ones(1)})
     with pytest.raises(ValueError, match=r"shapes must be equal, got .*'w'.* \(1,\).* \(2,\)"):
         function(one(1.0), one(1.0, 2.0))
 
