@@ -43,7 +43,7 @@ def interior_point(K: Tensor, kappa: Tensor, bound: float, total: float | None =
     n, one = len(kappa), torch.ones_like(kappa)
     exact = EXACT if n <= SMALL else 100 * EXACT
     x = one if total is None else one * (total / n)
-    y = 1e-3 * (K @ x + kappa).mean() * one  # small, as equal weights are no bad start
+    y = 1e-4 * (K @ x + kappa).mean() * one  # small, as equal weights are no bad start
     z, nu = y / bound, torch.zeros_like(y[0])
     for _ in range(100):
         Kx, left = K @ x, bound - x
