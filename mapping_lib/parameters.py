@@ -75,7 +75,7 @@ class LowRank(nn.Module):
         self, weight: Tensor, rank: int, scale: float, generator: torch.Generator | None
     ) -> None:
         super().__init__()
-        out, into = len(weight), weight[0].numel()
+        out, into = weight.flatten(1).shape
         device = None if generator is None else generator.device
         drawn = torch.randn(rank, into, generator=generator, device=device) / math.sqrt(into)
         self.down = nn.Parameter(drawn.to(weight))
@@ -431,8 +431,8 @@ def l2_sp(
                 f"start[{name!r}] is the parameter itself and moves along with it; "
                 "copy it with .detach().clone()"
             )
-    moved = sum((own[name] - start[name].detach()).square().sum() for name in old)
-    size = sum((own[name].square().sum() for name in new), own[old[0]].new_zeros(()))
+    moved = torch.stack([(own[name] - start[name].detach()).square().sum() for name in old]).sum()
+    size = sum((own[name].square().sum() for name in new), torch.zeros_like(moved))
     return weight / 2 * moved + head_weight / 2 * size
 
 
@@ -541,12 +541,12 @@ def add_lora(
     layers = weighted_layers(model)
     chosen = matching(layers, listed(names), what="linear or convolutional layer")
     for name in chosen:
-        weight = layers[name].weight
-        smaller = min(len(weight), weight[0].numel())
+        out, into = layers[name].weight.flatten(1).shape
+        smaller = min(out, into)
         if not isinstance(rank, int) or not 1 <= rank <= smaller:
             raise ValueError(
                 f"the rank must be a whole number from 1 to {smaller}, the smaller side of "
-                f"{name!r} with {len(weight)} × {weight[0].numel()} weights, got {rank!r}"
+                f"{name!r} with {out} × {into} weights, got {rank!r}"
             )
         if _low_rank(layers[name]) is not None:
             raise ValueError(f"{name!r} has a low-rank change already; leave it out")
@@ -1059,7 +1059,7 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     try:
-        return a.numel() > 0 and a.data_ptr() == b.data_ptr()
+        return bool(a.numel()) and a.data_ptr() == b.data_ptr()
     except RuntimeError:  # inside torch.func
         return False
 

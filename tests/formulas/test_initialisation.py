@@ -76,6 +76,7 @@ class TestDraws:
     def test_dtypes(self, draw, dtype):
         assert draw((4, 3), dtype=dtype).dtype == dtype
         assert draw((4, 3), dtype=dtype, device="meta").device.type == "meta"
+        assert draw((4, 3), device="meta", generator=seeded()).device.type == "meta"
 
     def test_half_precision_is_orthogonal_as_far_as_it_goes(self):
         W = orthogonal((5, 3), dtype=torch.bfloat16).double()

@@ -326,6 +326,13 @@ class TestL2SP:
         with pytest.raises(ValueError, match="copy it with"):
             l2_sp(model, dict(model.named_parameters()), weight=1.0)
 
+    def test_a_single_number_and_none_at_all(self):
+        one = {"a": torch.ones(1)}
+        with pytest.raises(ValueError, match="is the parameter itself"):
+            l2_sp(one, one, weight=1.0)
+        none = {"a": torch.ones(0)}
+        assert float(l2_sp(none, {"a": torch.ones(0)}, weight=1.0)) == 0
+
     @pytest.mark.parametrize(
         ("start", "settings", "error", "words"),
         [
@@ -563,6 +570,11 @@ class TestLora:
         with pytest.raises(ValueError, match=words):
             add_lora(model, names, **settings)
         assert len(learning(model)) == 11
+
+    def test_full_rank_and_a_single_output(self):
+        model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+        assert [c.up.shape for c in add_lora(model, "0", rank=2)] == [(2, 2)]
+        assert [c.up.shape for c in add_lora(model, "1", rank=1)] == [(1, 1)]
 
     def test_twice(self):
         model = Network()
@@ -912,6 +924,9 @@ class TestAdabn:
         model.forward = lambda x: model.used(x)
         assert adabn(model, normal(4, 2)) == ["used"]
         assert model.unused.running_mean.tolist() == [0, 0]
+        model.forward = lambda x: x
+        with pytest.raises(ValueError, match="the model runs no batch norm"):
+            adabn(model, normal(4, 2))
 
     @pytest.mark.parametrize(
         ("model", "batches", "settings", "error", "words"),
@@ -983,6 +998,7 @@ class TestTent:
         model = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2, affine=False))
         assert tent(model) == [model[0].weight, model[0].bias]
         assert model[1].running_var is None
+        assert not model[1].track_running_stats
 
     @pytest.mark.parametrize("model", [nn.Linear(2, 2), nn.BatchNorm1d(2, affine=False)])
     def test_nothing_to_train(self, model):
