@@ -368,6 +368,16 @@ def test_more_rounds_come_closer_and_the_generator_decides():
     assert len({reached(100, seed) for seed in range(6)}) > 1
 
 
+def test_matching_stops_once_nothing_gains():
+    """Of two equal networks: after the first round, which draws one order of the groups."""
+    state = perceptron(widths=(6, 9, 9, 9, 3)).state_dict()
+    axes = unit_axes(state, layers=["0", "2", "4", "6"])
+    used, once = (torch.Generator().manual_seed(7) for _ in range(2))
+    weight_matching(state, state, axes=axes, generator=used)
+    torch.randperm(3, generator=once)
+    assert torch.equal(used.get_state(), once.get_state())
+
+
 def test_matching_needs_no_gradient_and_reads_any_dtype():
     source, target = (
         {name: x.float().requires_grad_() for name, x in perceptron(k).state_dict().items()}
