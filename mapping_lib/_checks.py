@@ -104,6 +104,21 @@ def require_features(*, least: int = 1, **sets: Tensor) -> None:
         )
 
 
+def require_labels(name: str, labels: Tensor, n: int, classes: int | None = None) -> None:
+    """Require one class a row: whole numbers from 0, below `classes` where that is given."""
+    require_tensor(**{name: labels})
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"{name} must be integers, got {labels.dtype}; use {name}.long()")
+    if labels.shape != (n,):
+        raise ValueError(f"{name} must have the shape ({n},), one label a row, got {shape(labels)}")
+    most = inf if classes is None else classes - 1
+    if seen(((labels < 0) | (labels > most)).any()):
+        raise ValueError(
+            f"{name} must lie between 0 and {most:g}, got {int(labels.min())} to "
+            f"{int(labels.max())}; count classes from 0"
+        )
+
+
 def require_number(
     name: str, value: float, *, least: float = 0, most: float = inf, below: float = inf
 ) -> None:
@@ -145,6 +160,31 @@ def warn_of_probabilities(**tensors: Tensor) -> None:
             continue
         if seen(((values >= 0) & (values <= 1)).all()):
             _warn(f"{name}: all values lie in [0, 1]", "sigmoid")
+
+
+def warn_of_few(weights: Tensor, *, reached: Tensor | None = None) -> None:
+    """Warn the caller's caller of weights that a few rows hold nearly all of.
+
+    Where the domains are so far apart that all source rows are equally alien, weights may be equal
+    ones: `reached` says how much of the target the weighted source stands for, 1 if all is well.
+    """
+    n = len(weights)
+    effective = weights.sum().square() / weights.square().sum()
+    if reached is not None and seen(reached < 2 / 3):
+        warnings.warn(
+            f"weighted, the source stands for {float(reached):.0%} of the target only: the domains "
+            f"hardly overlap, and of {n} rows worth {float(effective):.1f} equal ones none may be "
+            "like the target's; use fewer features",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif seen(effective < n / 10):
+        warnings.warn(
+            f"{n} weights are worth {float(effective):.1f} equal ones: the domains "
+            "hardly overlap, so an estimate from them is doubtful; use fewer features",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def shape(tensor: Tensor) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ target labels.
 """
 
 import math
-import warnings
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from mapping_lib._checks import (
     require_features,
     require_finite,
     require_float,
+    require_labels,
     require_matrix,
     require_number,
     require_same_shape,
@@ -24,6 +24,7 @@ from mapping_lib._checks import (
     seen,
     shape,
     warn_of_distribution,
+    warn_of_few,
 )
 
 __all__ = [
@@ -575,7 +576,7 @@ def deep_jdot(
     _require_logits(target_logits=target_logits)
     warn_of_distribution(target_logits=target_logits)
     _require_rows(len(target_features), target_logits=target_logits)
-    _require_labels("source_labels", source_labels, len(source_features), target_logits.shape[1])
+    require_labels("source_labels", source_labels, len(source_features), target_logits.shape[1])
     require_number("feature_weight", feature_weight, below=math.inf)
     require_number("label_weight", label_weight, below=math.inf)
     apart = (source_features.unsqueeze(1) - target_features.unsqueeze(0)).square().sum(dim=2)
@@ -644,7 +645,7 @@ def ideal_joint_risk(
         ("source_labels", source, source_labels),
         ("target_labels", target, target_labels),
     ):
-        _require_labels(name, labels, len(features))
+        require_labels(name, labels, len(features))
     require_number("held_out", held_out, below=1)
     _require_positive("held_out", held_out)
     _require_positive("regularisation", regularisation)
@@ -767,7 +768,7 @@ def importance_weights(domain_logits: Tensor, *, source_share: float) -> Tensor:
     if source_share == 0:
         raise ValueError("source_share must be positive, got 0: the source has rows")
     weights = source_share / (1 - source_share) * torch.exp(-logits)
-    _warn_of_few(weights)
+    warn_of_few(weights)
     return weights
 
 
@@ -976,33 +977,7 @@ def _require_rows(n: int, **tensors: Tensor) -> None:
             )
 
 
-def _require_labels(name: str, labels: Tensor, n: int, classes: int | None = None) -> None:
-    require_tensor(**{name: labels})
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"{name} must be integers, got {labels.dtype}; use {name}.long()")
-    if labels.shape != (n,):
-        raise ValueError(f"{name} must have the shape ({n},), one label a row, got {shape(labels)}")
-    most = math.inf if classes is None else classes - 1
-    if seen(((labels < 0) | (labels > most)).any()):
-        raise ValueError(
-            f"{name} must lie between 0 and {most:g}, got {int(labels.min())} to "
-            f"{int(labels.max())}; count classes from 0"
-        )
-
-
 def _require_positive(name: str, value: float) -> None:
     require_number(name, value, below=math.inf)
     if value == 0:
         raise ValueError(f"{name} must be positive, got 0")
-
-
-def _warn_of_few(weights: Tensor) -> None:
-    """Warn the caller's caller of weights that a few rows hold nearly all of."""
-    effective = weights.sum().square() / weights.square().sum()
-    if seen(effective < len(weights) / 10):
-        warnings.warn(
-            f"{len(weights)} weights are worth {float(effective):.1f} equal ones: the domains "
-            "hardly overlap, so an estimate from them is doubtful; use fewer features",
-            UserWarning,
-            stacklevel=3,
-        )

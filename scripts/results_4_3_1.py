@@ -27,19 +27,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from mapping_lib.adaptation import (
     importance_weighted_risk,
-    importance_weights,
     information_maximisation,
     minimum_class_confusion,
     soft_neighbourhood_density,
 )
 from mapping_lib.distances import coral, proxy_a_distance
+from mapping_lib.instances import classifier_ratio, effective_sample_size
 from mapping_lib.lab.adapting import (
     Adversary,
     Batch,
@@ -251,15 +248,10 @@ def run(recipe: Recipe, weight: float, problem: Problem, seed: int) -> dict[str,
 
 def ratio(source: Tensor, target: Tensor, held_out: Tensor) -> tuple[Tensor, float]:
     """Density ratio of held-out source features, and the share of them that it is worth."""
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    classifier.fit(torch.cat([source, target]), [1] * len(source) + [0] * len(target))
-    logits = torch.as_tensor(classifier.decision_function(held_out), dtype=held_out.dtype)
-    share = len(source) / (len(source) + len(target))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the share is stored
-        weights = importance_weights(logits, source_share=share)
-    effective = weights.sum().square() / weights.square().sum() / len(weights)
-    return weights, float(effective)
+        weights = classifier_ratio(source, target, regularisation=100.0, at=held_out)
+    return weights, float(effective_sample_size(weights) / len(weights))
 
 
 def measure(

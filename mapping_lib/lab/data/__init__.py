@@ -18,12 +18,14 @@ from mapping_lib.lab.data.pictures import (
 )
 from mapping_lib.lab.data.problems import transfer_problem
 from mapping_lib.lab.data.speech import emodb, spoken_digits
+from mapping_lib.lab.data.tables import breast_cancer, diabetes, wine
 from mapping_lib.lab.data.texts import amazon_reviews, conll2003, multi30k, sst2, wnut17
 from mapping_lib.lab.data.types import (
     Clips,
     Examples,
     Features,
     Images,
+    Measurements,
     Scenes,
     TaggedSentences,
     Texts,
@@ -35,14 +37,17 @@ __all__ = [
     "Examples",
     "Features",
     "Images",
+    "Measurements",
     "Scenes",
     "TaggedSentences",
     "Texts",
     "Translations",
     "amazon_reviews",
+    "breast_cancer",
     "cldr_names",
     "coco128",
     "conll2003",
+    "diabetes",
     "docstrings",
     "emodb",
     "handwritten_digits",
@@ -60,5 +65,6 @@ __all__ = [
     "sst2",
     "transfer_problem",
     "usps",
+    "wine",
     "wnut17",
 ]

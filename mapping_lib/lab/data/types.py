@@ -90,23 +90,19 @@ class Features(Examples):
         Shape (n,), integers that index ``classes``.
     classes
         Name of each class.
+    names
+        Name of each feature; none where they have no meaning of their own.
     """
 
     features: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        features = self.features
-        if features.ndim != 2 or not features.is_floating_point() or len(features) == 0:
-            raise ValueError(
-                "features must be floats of shape (n, width) with n at least 1, "
-                f"got {features.dtype} {tuple(features.shape)}"
-            )
-        if not features.isfinite().all():
-            raise ValueError("features hold NaN or infinity: find out where they come from")
-        check_labels(self.labels, len(features), self.classes)
+        _check_features(self.features, self.names)
+        check_labels(self.labels, len(self.features), self.classes)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -114,6 +110,43 @@ class Features(Examples):
     def __repr__(self) -> str:
         width, classes = self.features.shape[1], len(self.classes)
         return self._described(f"{len(self)} rows of {width}, {classes} classes")
+
+
+@dataclass(frozen=True, repr=False)
+class Measurements(Examples):
+    """Rows of features, each with a number to predict from them.
+
+    Attributes
+    ----------
+    features
+        Shape (n, width), float.
+    values
+        Shape (n,), float.
+    names
+        Name of each feature.
+    """
+
+    features: Tensor
+    values: Tensor
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_features(self.features, self.names)
+        values = self.values
+        if values.shape != (len(self.features),) or values.dtype != self.features.dtype:
+            raise ValueError(
+                f"values must be {len(self.features)} numbers of {self.features.dtype}, one an "
+                f"example, got {values.dtype} {tuple(values.shape)}"
+            )
+        if not values.isfinite().all():
+            raise ValueError("values hold NaN or infinity: find out where they come from")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __repr__(self) -> str:
+        return self._described(f"{len(self)} rows of {self.features.shape[1]}, one number each")
 
 
 @dataclass(frozen=True, repr=False)
@@ -360,6 +393,21 @@ def check_labels(labels: Tensor, n: int, classes: Sequence[str], name: str = "la
         raise ValueError(
             f"{name} must lie in 0 … {len(classes) - 1} (there are {len(classes)} "
             f"classes), got {int(labels.min())} … {int(labels.max())}"
+        )
+
+
+def _check_features(features: Tensor, names: tuple[str, ...]) -> None:
+    """Require finite rows, and a name for each column or none."""
+    if features.ndim != 2 or not features.is_floating_point() or len(features) == 0:
+        raise ValueError(
+            "features must be floats of shape (n, width) with n at least 1, "
+            f"got {features.dtype} {tuple(features.shape)}"
+        )
+    if not features.isfinite().all():
+        raise ValueError("features hold NaN or infinity: find out where they come from")
+    if names and len(names) != features.shape[1]:
+        raise ValueError(
+            f"{len(names)} names for {features.shape[1]} features: one for each is due"
         )
 
 

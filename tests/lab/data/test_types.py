@@ -5,6 +5,7 @@ from mapping_lib.lab.data import (
     Clips,
     Features,
     Images,
+    Measurements,
     Scenes,
     TaggedSentences,
     Texts,
@@ -16,6 +17,11 @@ TWO = {"labels": torch.tensor([0, 1]), "classes": ("a", "b")}
 GOOD = {
     Images: TWO | {"images": torch.rand(2, 1, 4, 5)},
     Features: TWO | {"features": torch.rand(2, 3)},
+    Measurements: {
+        "features": torch.rand(2, 3),
+        "values": torch.rand(2),
+        "names": ("x", "y", "z"),
+    },
     Texts: TWO | {"texts": ("one", "two")},
     TaggedSentences: {
         "sentences": (("Ann", "Lee", "sings"), ("no",)),
@@ -50,6 +56,7 @@ def made(kind, **changes):
     [
         (Images, "Images(somewhere, all: 2 of 1×4×5, 2 classes)"),
         (Features, "Features(somewhere, all: 2 rows of 3, 2 classes)"),
+        (Measurements, "Measurements(somewhere, all: 2 rows of 3, one number each)"),
         (Texts, "Texts(somewhere, all: 2 texts, 2 classes)"),
         (TaggedSentences, "TaggedSentences(somewhere, all: 2 sentences, 4 tokens, 1 types)"),
         (Translations, "Translations(somewhere, all: 2 pairs, en→de)"),
@@ -79,6 +86,11 @@ BAD = [
     (Features, {"features": torch.rand(2)}, r"shape \(n, width\)"),
     (Features, {"features": NAN}, "hold NaN or infinity"),
     (Features, {"labels": torch.tensor([0, 1, 1])}, "labels must be 2 int64 numbers"),
+    (Features, {"names": ("x", "y")}, "2 names for 3 features: one for each is due"),
+    (Measurements, {"values": torch.rand(2, 1)}, "values must be 2 numbers of torch.float32"),
+    (Measurements, {"values": torch.rand(2).double()}, "numbers of torch.float32, one an example"),
+    (Measurements, {"values": torch.tensor([0.0, torch.nan])}, "values hold NaN or infinity"),
+    (Measurements, {"features": NAN, "names": ()}, "features hold NaN or infinity"),
     (Texts, {"texts": ()}, "texts is empty: at least one text is due"),
     (Texts, {"texts": ("one", " ")}, r"texts\[1\] must be a text that isn't blank, got ' '"),
     (Texts, {"texts": ("one", 2)}, r"texts\[1\] must be a text"),

@@ -1,0 +1,139 @@
+"""Checks of the exercises of section 3.2, parameter-based transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mapping_lib.lab.exercises.compare import compare
+from mapping_lib.lab.exercises.core import exercise
+
+
+@exercise("3.2-a")
+def factor_of_ten_layers(answer: Any) -> str | None:
+    """Check by how much ten ReLU layers under Xavier's rule change the mean square."""
+    return compare(
+        answer,
+        2.0**-10,
+        what="the factor",
+        tolerance=1e-3,
+        hints={
+            "that is what becomes of the size; its square is asked for": 2.0**-5,
+            "that would be without the ReLUs, or with He's rule": 1.0,
+            "that is one layer": 0.5,
+            "the signal becomes smaller, not larger": 2.0**10,
+            "each of the ten ReLUs halves, the first and the last as well": 2.0**-9,
+        },
+    )
+
+
+@exercise("3.2-b")
+def closest_change(answer: Callable[[Tensor, Tensor, int], Any]) -> str | None:
+    """Check the closest matrix of rank 2 to the change of a weight that isn't square."""
+    before = torch.randn(7, 5, dtype=torch.float64)
+    after = before + torch.randn(7, 5, dtype=torch.float64)
+
+    def cut(matrix: Tensor, kept: slice) -> Tensor:
+        U, s, Vh = torch.linalg.svd(matrix, full_matrices=False)
+        product: Tensor = U[:, kept] * s[kept] @ Vh[kept]
+        return product
+
+    change = after - before
+    U, _, Vh = torch.linalg.svd(change, full_matrices=False)
+    first = slice(2)
+    return compare(
+        answer(before, after, 2),
+        cut(change, first),
+        what="the change",
+        hints={
+            "that is close to the new weight; the change from the old one is due": cut(
+                after, first
+            ),
+            "that is the new weight, with the change added; the change alone is due": before
+            + cut(change, first),
+            "the singular values are missing": U[:, first] @ Vh[first],
+            "those are the smallest singular values; the largest explain most": cut(
+                change, slice(-2, None)
+            ),
+            "that is the whole change, of full rank": change,
+            "that is the change of the two weights' approximations": cut(after, first)
+            - cut(before, first),
+        },
+    )
+
+
+@exercise("3.2-c")
+def pooled_statistics(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
+    """Check mean and variance of batches of different size, place and spread."""
+    batches = [
+        torch.randn(count, dtype=torch.float64) * spread + place
+        for count, spread, place in ((8, 1.0, 0.0), (8, 2.0, 5.0), (3, 0.5, -2.0))
+    ]
+    means = torch.stack([batch.mean() for batch in batches])
+    variances = torch.stack([batch.var(correction=0) for batch in batches])
+    counts = torch.tensor([float(len(batch)) for batch in batches], dtype=torch.float64)
+    together = torch.cat(batches)
+    mean, n = together.mean(), counts.sum()
+
+    def pair(mean: Tensor, variance: Tensor) -> list[float]:
+        return [mean.item(), variance.item()]
+
+    within = (counts * variances).sum() / n
+    plain = means.mean()
+    return compare(
+        answer(means, variances, counts),
+        pair(mean, together.var(correction=0)),
+        what="the pair of mean and variance",
+        hints={
+            "the means of the batches differ, and that is variance, too": pair(mean, within),
+            "each batch counts as much as the values it holds": pair(
+                plain, (variances + (means - plain) ** 2).mean()
+            ),
+            "each batch counts as much as its values, and their means differ": pair(
+                plain, variances.mean()
+            ),
+            "divide by n, not by n - 1": pair(mean, together.var(correction=1)),
+            "that is the standard deviation; its square is due": pair(
+                mean, together.std(correction=0)
+            ),
+        },
+    )
+
+
+@exercise("3.2-d")
+def warning_light(answer: Callable[[Tensor], Any]) -> str | None:
+    """Check the entropy of the mean prediction, also where all predictions are one class."""
+    logits = 3 * torch.randn(9, 4, dtype=torch.float64) + torch.tensor([0.0, 1.0, -1.0, 2.0])
+    p = logits.softmax(1)
+
+    def entropy(p: Tensor) -> Tensor:
+        return -(p * p.log()).sum(-1)
+
+    right = entropy(p.mean(0))
+    wrong = compare(
+        answer(logits),
+        right.item(),  # a number: a float is as good as a tensor
+        what="the diversity",
+        hints={
+            "that is the mean of the entropies, Tent's own loss: the mean comes first": entropy(
+                p
+            ).mean(),
+            "that is the entropy of the mean logits: take probabilities first": entropy(
+                logits.mean(0).softmax(0)
+            ),
+            "the mean is over the rows, not over the classes": entropy(p.mean(1)),
+            "that is in bits: take the natural logarithm": right / torch.tensor(2.0).log(),
+        },
+    )
+    if wrong is not None:
+        return wrong
+    collapsed = torch.tensor([[800.0, 0.0, 0.0], [900.0, 0.0, 0.0]], dtype=torch.float64)
+    return compare(
+        answer(collapsed),
+        0.0,
+        what="the diversity of predictions that are all sure of one class",
+        tolerance=1e-6,
+    )

@@ -1,0 +1,93 @@
+import torch
+
+from mapping_lib.lab.exercises import Case, check
+
+
+def cut(matrix, kept):
+    U, s, Vh = torch.linalg.svd(matrix, full_matrices=False)
+    return U[:, kept] * s[kept] @ Vh[kept]
+
+
+def without_singular_values(before, after, rank):
+    U, _, Vh = torch.linalg.svd(after - before, full_matrices=False)
+    return U[:, :rank] @ Vh[:rank]
+
+
+def pooled(means, variances, counts):
+    share = counts / counts.sum()
+    mean = (share * means).sum()
+    return mean, (share * (variances + (means - mean) ** 2)).sum()
+
+
+def unbiased(means, variances, counts):
+    mean, variance = pooled(means, variances, counts)
+    n = counts.sum()
+    return mean, variance * n / (n - 1)
+
+
+def within(means, variances, counts):
+    share = counts / counts.sum()
+    return (share * means).sum(), (share * variances).sum()
+
+
+def unweighted(means, variances, counts):
+    return pooled(means, variances, torch.ones_like(counts))
+
+
+def diversity(logits):
+    mean = logits.softmax(1).mean(0)
+    return -(mean * mean.clamp_min(1e-30).log()).sum()
+
+
+def entropies(p, axis=-1):
+    return -(p * p.log()).sum(axis)
+
+
+CASES = {
+    "3.2-a": Case(
+        solution=1 / 1024,
+        wrong={
+            "its square is asked for": 1 / 32,
+            "without the ReLUs": 1.0,
+            "one layer": 0.5,
+            "not larger": 1024,
+            "the first and the last": 1 / 512,
+        },
+    ),
+    "3.2-b": Case(
+        solution=lambda before, after, rank: cut(after - before, slice(rank)),
+        wrong={
+            "the change from the old one is due": lambda b, a, r: cut(a, slice(r)),
+            "the change alone is due": lambda b, a, r: b + cut(a - b, slice(r)),
+            "singular values are missing": without_singular_values,
+            "the smallest": lambda b, a, r: cut(a - b, slice(-r, None)),
+            "of full rank": lambda b, a, r: a - b,
+            "weights' approximations": lambda b, a, r: cut(a, slice(r)) - cut(b, slice(r)),
+            "wrong sign": lambda b, a, r: cut(b - a, slice(r)),
+        },
+    ),
+    "3.2-c": Case(
+        solution=pooled,
+        wrong={
+            "that is variance, too": within,
+            "as much as the values it holds": unweighted,
+            "as much as its values, and": lambda m, v, n: (m.mean(), v.mean()),
+            "not by n - 1": unbiased,
+            "its square is due": lambda *a: (pooled(*a)[0], pooled(*a)[1].sqrt()),
+        },
+    ),
+    "3.2-d": Case(
+        solution=diversity,
+        wrong={
+            "Tent's own loss": lambda z: entropies(z.softmax(1)).mean(),
+            "take probabilities first": lambda z: entropies(z.mean(0).softmax(0)),
+            "not over the classes": lambda z: entropies(z.softmax(1).mean(1)),
+            "in bits": lambda z: diversity(z) / torch.tensor(2.0).log(),
+            "is NaN": lambda z: entropies(z.softmax(1).mean(0)),
+        },
+    ),
+}
+
+
+def test_the_warning_light_may_be_a_float():
+    assert check("3.2-d", lambda logits: float(diversity(logits)))
