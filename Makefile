@@ -12,7 +12,7 @@ help:
 	@echo "make test        every formula test, every check of the book, every notebook"
 	@echo "make notebooks   execute the notebooks whose code has changed"
 	@echo "make lint        ruff and mypy"
-	@echo "make mutants     mutation tests of the formulas (about 20 minutes)"
+	@echo "make mutants     mutation tests of the formulas (about an hour)"
 	@echo "make wheel-test  build the wheel and run the library's tests against it"
 	@echo "make real        tests on the real data sets under MAPPING_DATA"
 	@echo "make clean       remove what the other targets made"
