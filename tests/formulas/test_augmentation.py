@@ -107,6 +107,7 @@ class TestMixup:
             ({"labels": torch.arange(6)}, TypeError, r"one_hot\(labels\)\.float\(\)"),
             ({"labels": labels() * 2}, ValueError, "labels must be class labels or rows of prob"),
             ({"labels": labels(5)}, ValueError, "one row of labels an input, got 5 for 6"),
+            ({"labels": labels(7)}, ValueError, "one row of labels an input, got 7 for 6"),
             ({"labels": labels()[0]}, ValueError, "labels must be a matrix"),
             ({"labels": labels().float()}, TypeError, "one dtype"),
             ({"labels": labels() * math.nan}, ValueError, "labels contains NaN"),
@@ -260,6 +261,10 @@ class TestRandAugment:
         assert changed.dtype == dtype
         assert ((changed >= 0) & (changed <= 1)).all()
         assert_close(images, pictures(9, channels, seed=seed, dtype=dtype))
+
+    def test_black_and_white_are_in_the_range(self):
+        images = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).expand(3, 1, 4, 2)
+        assert rand_augment(images, operations=0, generator=generator()).unique().tolist() == [0, 1]
 
     def test_seeds(self):
         images = pictures(20)
