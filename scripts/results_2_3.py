@@ -29,7 +29,6 @@ of instances, with 1,000 target inputs, or with one or five labels a class. One 
 none tuned.
 """
 
-import argparse
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,6 +37,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from recipes import run_recipe
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
@@ -691,23 +691,15 @@ def measure_mappings() -> None:
     )
 
 
-def main() -> None:
-    """Run one of the recipes."""
-    recipes = {
-        "stitching": measure_stitching,
-        "names": measure_names,
-        "barriers": measure_barriers,
-        "soups": measure_soups,
-        "tasks": measure_tasks,
-        "mappings": measure_mappings,
-    }
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("problem", choices=recipes)
-    torch.set_num_threads(1)
-    recipes[parser.parse_args().problem]()
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe(
+        __doc__,
+        {
+            "stitching": measure_stitching,
+            "names": measure_names,
+            "barriers": measure_barriers,
+            "soups": measure_soups,
+            "tasks": measure_tasks,
+            "mappings": measure_mappings,
+        },
+    )

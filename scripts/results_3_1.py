@@ -24,13 +24,13 @@ halves to test; a logistic regression on the features of each stage of Efficient
 ImageNet's weights and with random ones.
 """
 
-import argparse
 from collections.abc import Callable
 from functools import cache
 from itertools import permutations
 from pathlib import Path
 
 import torch
+from recipes import run_recipe
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -361,14 +361,12 @@ def measure_layers() -> None:
     )
 
 
-def main() -> None:
-    """Run one of the recipes."""
-    recipes = {"office": measure_office, "digits": measure_digits, "layers": measure_layers}
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", choices=recipes)
-    torch.set_num_threads(1)
-    recipes[parser.parse_args().recipe]()
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe(
+        __doc__,
+        {
+            "office": measure_office,
+            "digits": measure_digits,
+            "layers": measure_layers,
+        },
+    )

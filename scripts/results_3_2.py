@@ -23,7 +23,6 @@ others, spoilt, in batches of 1 to 64 that mix the classes or hold one. A seed d
 network, the corruption and the order.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -34,6 +33,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from recipes import run_recipe
 from results_5_2 import (
     BATCH,
     SIZE,
@@ -586,20 +586,12 @@ def chosen_settings(
     return {row["method"]: row["setting"] for row in recorder.rows("chosen")}
 
 
-def main() -> None:
-    """Run one of the recipes."""
-    recipes = {
-        "photographs": measure_photographs,
-        "noise": measure_noise,
-        "corruption": measure_corruption,
-    }
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("problem", choices=recipes)
-    torch.set_num_threads(1)
-    recipes[parser.parse_args().problem]()
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe(
+        __doc__,
+        {
+            "photographs": measure_photographs,
+            "noise": measure_noise,
+            "corruption": measure_corruption,
+        },
+    )

@@ -24,8 +24,6 @@ draws the patches. augmentation: a small network trained from scratch on such pa
 style: patches in even light are the source, patches in haze under a light from below the target.
 """
 
-import argparse
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -34,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recipes import run_recipe
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
@@ -791,17 +790,11 @@ KEYS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 }
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Run one of the recipes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("problem", choices=list(FILES))
-    chosen = parser.parse_args(arguments).problem
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)  # the effective share is stored
-    measure(chosen, KEYS[chosen]())
+    run_recipe(__doc__, {name: lambda name=name: measure(name, KEYS[name]()) for name in FILES})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

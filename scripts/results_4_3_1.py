@@ -17,8 +17,6 @@ for comparison the accuracy on the target's training images, which takes their l
 choose nothing.
 """
 
-import argparse
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recipes import run_recipe
 from torch import Tensor, nn
 
 from mapping_lib.adaptation import (
@@ -298,26 +297,43 @@ def measure(
     recorder.measure(keys, row)
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Run one of the recipes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    digit_sets = ["rendered-glyphs", "handwritten-digits"]
+    pairs = [{"pair": "MNIST→USPS"}, {"pair": "USPS→MNIST"}]
+    run_recipe(
+        __doc__,
+        {
+            "digits": lambda: measure(
+                "adaptation_digits",
+                "digits",
+                "rendered to handwritten digits, domain adaptation",
+                digit_sets,
+                METHODS,
+                digits,
+                [{}],
+            ),
+            "adversary": lambda: measure(
+                "adaptation_adversary",
+                "adversary",
+                "rendered to handwritten digits, what makes adversarial adaptation stable",
+                digit_sets,
+                ADVERSARIES,
+                digits,
+                [{}],
+            ),
+            "mnist-usps": lambda: measure(
+                "adaptation_mnist_usps",
+                "mnist-usps",
+                "MNIST and USPS, 2,000 and 1,800 images, domain adaptation in both directions",
+                ["mnist", "usps"],
+                SMALL,
+                mnist_usps,
+                pairs,
+            ),
+        },
     )
-    parser.add_argument("problem", choices=["digits", "adversary", "mnist-usps"])
-    chosen = parser.parse_args(arguments).problem
-    torch.set_num_threads(1)
-    bundled = ["rendered-glyphs", "handwritten-digits"]
-    if chosen == "digits":
-        title = "rendered to handwritten digits, domain adaptation"
-        measure("adaptation_digits", chosen, title, bundled, METHODS, digits, [{}])
-    elif chosen == "adversary":
-        title = "rendered to handwritten digits, what makes adversarial adaptation stable"
-        measure("adaptation_adversary", chosen, title, bundled, ADVERSARIES, digits, [{}])
-    else:
-        title = "MNIST and USPS, 2,000 and 1,800 images, domain adaptation in both directions"
-        pairs = [{"pair": "MNIST→USPS"}, {"pair": "USPS→MNIST"}]
-        measure("adaptation_mnist_usps", chosen, title, ["mnist", "usps"], SMALL, mnist_usps, pairs)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -17,24 +17,22 @@ wins: fewer epochs, a smaller rate. The small network takes minutes to train on 
 there it has the rate that won on the photographs with every number of labels.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from recipes import run_recipe
 
 from mapping_lib.lab import keras_models
 from mapping_lib.lab.data import Images, hymenoptera, photographs
 from mapping_lib.lab.keras_models import keras
 from mapping_lib.lab.results import Method, Recorder
 
-ROOT = Path(__file__).resolve().parents[1]
+FOLDER = Path(__file__).resolve().parents[1] / "book" / "results"
 SEEDS, LABELS = range(5), (1, 5, 20)
 TUNING_SEEDS = range(1000, 1003)
 BATCH, SMALL_BATCH, SMALL_STEPS, EPOCHS = 32, 16, 400, 10
@@ -329,20 +327,11 @@ def measure_ants_bees(path: Path) -> None:
     recorder.measure(keys, Study(recorder, draw, tuning, given={SCRATCH: 0.003}).row)
 
 
-def main(arguments: list[str]) -> None:
-    """Run one of the two recipes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("problem", choices=["photographs", "ants-bees"])
-    chosen = parser.parse_args(arguments).problem
-    torch.set_num_threads(1)
-    folder = ROOT / "book" / "results"
-    if chosen == "photographs":
-        measure_photographs(folder / "keras_photographs.json")
-    else:
-        measure_ants_bees(folder / "keras_ants_bees.json")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_recipe(
+        __doc__,
+        {
+            "photographs": partial(measure_photographs, FOLDER / "keras_photographs.json"),
+            "ants-bees": partial(measure_ants_bees, FOLDER / "keras_ants_bees.json"),
+        },
+    )

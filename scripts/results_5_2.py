@@ -14,7 +14,6 @@ ants-bees: the two methods of the notebook's live comparison, with its settings,
 split at 224 px with five seeds. A seed draws the new layers and the order.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, cached_property
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recipes import run_recipe
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -416,16 +416,11 @@ def measure_ants_bees() -> None:
     recorder.measure([{"method": m, "seed": seed} for m in methods for seed in SEEDS], measure)
 
 
-def main() -> None:
-    """Run one of the two recipes."""
-    recipes = {"photographs": measure_photographs, "ants-bees": measure_ants_bees}
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("problem", choices=recipes)
-    torch.set_num_threads(1)
-    recipes[parser.parse_args().problem]()
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe(
+        __doc__,
+        {
+            "photographs": measure_photographs,
+            "ants-bees": measure_ants_bees,
+        },
+    )
