@@ -264,10 +264,10 @@ def fourier_mix(
 
     .. math::
 
-        \tilde x = \mathcal F^{-1} \Bigl( \bigl[ (1 - \eta M) \odot \lvert \mathcal F x_s \rvert +
-        \eta M \odot \lvert \mathcal F x_t \rvert \bigr] \, e^{i \arg \mathcal F x_s} \Bigr), \qquad
-        M_{hw} = \begin{cases} 1 & \lvert h \rvert \le \beta H, \;
-        \lvert w \rvert \le \beta W \\ 0 & \text{otherwise} \end{cases}
+        \tilde x = \mathcal F^{-1} \Bigl( \bigl[ (1 - \eta L) \odot \lvert \mathcal F x_s \rvert +
+        \eta L \odot \lvert \mathcal F x_t \rvert \bigr] \, e^{i \arg \mathcal F x_s} \Bigr), \qquad
+        L_{hw} = \begin{cases} 1 & \lvert h \rvert \le q H, \;
+        \lvert w \rvert \le q W \\ 0 & \text{otherwise} \end{cases}
 
     for frequencies h and w, 0 being the mean of the image. Amplitudes of low frequencies come from
     the target, all phases from the source. Each source image gets a target image drawn at random.
@@ -283,7 +283,7 @@ def fourier_mix(
     target
         Images ``(n_t, channels, height, width)`` of the same size, values in [0, 1].
     share
-        :math:`\beta` in [0, 0.5]; 0 takes only the mean of each channel from the target.
+        :math:`q` in [0, 0.5]; 0 takes only the mean of each channel from the target.
     generator
         Draws the target images.
     weight
@@ -339,7 +339,7 @@ def pseudo_labels(logits: Tensor, *, threshold: float) -> PseudoLabels:
     .. math::
 
         \hat y_i = \arg\max_k p_{ik}, \qquad
-        m_i = \begin{cases} 1 & \max_k p_{ik} \ge \tau \\ 0 & \text{otherwise} \end{cases}, \qquad
+        v_i = \begin{cases} 1 & \max_k p_{ik} \ge \tau \\ 0 & \text{otherwise} \end{cases}, \qquad
         p_i = \operatorname{softmax}(z_i)
 
     Trained on labels that it gave, a model grows surer also where it is wrong: confirmation bias.
@@ -357,7 +357,7 @@ def pseudo_labels(logits: Tensor, *, threshold: float) -> PseudoLabels:
     Returns
     -------
     PseudoLabels
-        Classes ``(n,)`` and the mask :math:`m`, ``(n,)``, true where the model is sure.
+        Classes ``(n,)`` and the mask :math:`v`, ``(n,)``, true where the model is sure.
 
     Raises
     ------

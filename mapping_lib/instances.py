@@ -1,4 +1,4 @@
-r"""Transfer by instances (section 3.3): weigh the rows of the source, or select some of them.
+r"""Transfer by instances (section 3.3): weight the rows of the source, or select some of them.
 
 Source first, target second, one row an example. Weights say how often a source row should count so
 that the source stands for the target; a training multiplies each row's loss by its weight.
@@ -52,7 +52,7 @@ FOLDS = 5  # target rows are held out in so many parts where KLIEP chooses a ban
 
 
 class Boosted(NamedTuple):
-    r"""What boosting found: hypotheses :math:`h_t`, their :math:`\beta_t`, and the weights.
+    r"""What boosting found: hypotheses :math:`h_r`, their :math:`\beta_r`, and the weights.
 
     `weights` has a row for each round and one for the end, ``(rounds + 1, n_s + n_t)``, each with
     sum 1, source first. Made by :func:`tradaboost`.
@@ -136,18 +136,18 @@ def kernel_mean_matching(
 
     .. math::
 
-        \min_{\beta} \; \Bigl\lVert \frac{1}{n_s} \sum_{i=1}^{n_s} \beta_i \varphi(x^s_i) -
+        \min_{w} \; \Bigl\lVert \frac{1}{n_s} \sum_{i=1}^{n_s} w_i \varphi(x^s_i) -
         \frac{1}{n_t} \sum_{j=1}^{n_t} \varphi(x^t_j) \Bigr\rVert^2
-        + \frac{r}{n_s^2} \sum_{i=1}^{n_s} \beta_i^2, \qquad
-        0 \le \beta_i \le B, \quad
-        \Bigl\lvert \frac{1}{n_s} \sum_{i=1}^{n_s} \beta_i - 1 \Bigr\rvert \le \epsilon
+        + \frac{\rho}{n_s^2} \sum_{i=1}^{n_s} w_i^2, \qquad
+        0 \le w_i \le w_{\max}, \quad
+        \Bigl\lvert \frac{1}{n_s} \sum_{i=1}^{n_s} w_i - 1 \Bigr\rvert \le \delta
 
-    A quadratic program: :math:`\min \frac12 \beta^\top (K + r I) \beta - \kappa^\top \beta` with
+    A quadratic program: :math:`\min \frac12 w^\top (K + \rho I) w - \kappa^\top w` with
     :math:`K_{ij} = k(x^s_i, x^s_j)`,
     :math:`\kappa_i = \frac{n_s}{n_t} \sum_j k(x^s_i, x^t_j)`, the Gaussian kernel and
     :math:`\langle \varphi(x), \varphi(y) \rangle = k(x, y)`.
 
-    The paper has no ridge, :math:`r = 0`. Then many weights are nearly as good as the best, and
+    The paper has no ridge, :math:`\rho = 0`. Then many weights are nearly as good as the best, and
     the best are a few large ones wherever the kernel is smooth and the features few: it matches
     the noise of the samples. The ridge adds the variance that unequal weights cost.
 
@@ -166,11 +166,11 @@ def kernel_mean_matching(
     bandwidth
         Of the kernel; None for the median heuristic.
     bound
-        B, above 1, the most that a row may count.
+        :math:`w_{\max}`, above 1, the most that a row may count.
     slack
-        :math:`\epsilon` in [0, 1]; None for :math:`1 - 1 / \sqrt{n_s}`.
+        :math:`\delta` in [0, 1]; None for :math:`1 - 1 / \sqrt{n_s}`.
     ridge
-        r, not negative.
+        :math:`\rho`, not negative.
 
     Returns
     -------
@@ -408,18 +408,18 @@ def tradaboost(
     .. math::
 
         w_i \leftarrow \begin{cases}
-        w_i \, \beta^{\lvert h_t(x_i) - y_i \rvert} & \text{source} \\
-        w_i \, \beta_t^{-\lvert h_t(x_i) - y_i \rvert} & \text{target}
+        w_i \, \beta^{\lvert h_r(x_i) - y_i \rvert} & \text{source} \\
+        w_i \, \beta_r^{-\lvert h_r(x_i) - y_i \rvert} & \text{target}
         \end{cases} \qquad
         \beta = \frac{1}{1 + \sqrt{2 \log(n_s) / N}}, \quad
-        \beta_t = \frac{\epsilon_t}{1 - \epsilon_t}, \quad
-        \epsilon_t = \frac{\sum_{\text{target}} w_i \lvert h_t(x_i) - y_i \rvert}
+        \beta_r = \frac{\epsilon_r}{1 - \epsilon_r}, \quad
+        \epsilon_r = \frac{\sum_{\text{target}} w_i \lvert h_r(x_i) - y_i \rvert}
         {\sum_{\text{target}} w_i}
 
-    In each of N rounds :math:`h_t` is learnt from all rows by their weights. The later half of
-    them, weighted by :math:`-\log \beta_t`, votes.
+    In each of N rounds :math:`h_r` is learnt from all rows by their weights. The later half of
+    them, weighted by :math:`-\log \beta_r`, votes.
 
-    The rounds end early where :math:`\epsilon_t \ge \frac12`; an :math:`\epsilon_t` of 0 counts as
+    The rounds end early where :math:`\epsilon_r \ge \frac12`; an :math:`\epsilon_r` of 0 counts as
     half a target row in error, so that no vote is infinite.
 
     Taught in :ref:`instance-weighting` (section 3.3.1).
@@ -443,7 +443,7 @@ def tradaboost(
     Returns
     -------
     Boosted
-        Hypotheses, their :math:`\beta_t`, and the weights by round; `predict` gives the vote.
+        Hypotheses, their :math:`\beta_r`, and the weights by round; `predict` gives the vote.
 
     Raises
     ------

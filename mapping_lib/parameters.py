@@ -827,7 +827,8 @@ def adabn(model: nn.Module, batches: Tensor | Iterable[Tensor], *, prior: float 
 
     :math:`\mu_t` and :math:`\sigma_t^2` are a channel's mean and variance over all n inputs and all
     places, and N is the number of inputs that the source's statistics count for. With
-    :math:`N = 0` this is AdaBN.
+    :math:`N = 0` this is AdaBN. With a prior the two variances are averaged, as Schneider
+    et al. do; that the two means differ is left out, so it is not the variance of all values.
 
     No labels, no gradients. While the statistics are gathered, each batch is normalised by its own;
     so a single batch that holds everything is exact, and small batches, or batches of one class,

@@ -21,6 +21,10 @@ def share_worth(answer: Any) -> str | None:
         (math.exp(-1), math.exp(-4)),
         what="the pair of shares",
         hints={
+            "right, but in the other order: the share for 1 comes first": (
+                math.exp(-4),
+                math.exp(-1),
+            ),
             "that is one over the share, the mean of the squared weights": (math.e, math.exp(4)),
             "the exponent isn't halved: the mean of w² is e to the power of μ², not of μ²/2": (
                 math.exp(-0.5),
@@ -45,7 +49,7 @@ def ratio_of_probabilities(answer: Callable[[Tensor, int, int], Any]) -> str | N
     return compare(
         answer(p, n, m),
         n / m * odds,
-        what="the weights",
+        what="the vector of weights",
         hints={
             "the classifier saw more rows of one domain than of the other: correct for that": odds,
             "the numbers of rows stand the wrong way round": m / n * odds,
@@ -60,6 +64,9 @@ def ratio_of_probabilities(answer: Callable[[Tensor, int, int], Any]) -> str | N
             * (1 - p),
             "weights of sum 1 will do for a fit, but here the ratio itself is due": odds
             / odds.sum(),
+            "a mean of 1 is for estimates; here the ratio itself is due": odds / odds.mean(),
+            "p is a probability, not the logit: its odds are p / (1 - p)": n / m * (-p).exp(),
+            "p is a probability, not the logit, and the numbers of rows are missing": (-p).exp(),
         },
         factors={"n": n, "m": m},
     )
@@ -86,7 +93,7 @@ def farthest_first(answer: Callable[[Tensor, int, int], Any]) -> str | None:
     return compare(
         answer(rows, 0, count),
         right,
-        what="the rows chosen",
+        what="the vector of rows chosen",
         hints={
             "the next row is the nearest one: take the farthest": walk(
                 lambda chosen: near[:, chosen].amin(1), largest=False
@@ -132,7 +139,7 @@ def one_round(answer: Callable[[Tensor, Tensor, int, int], Any]) -> str | None:
     return compare(
         answer(weights, wrong, n, rounds),
         right,
-        what="the new weights",
+        what="the vector of new weights",
         hints={
             "the weights have to be divided by their sum": unscaled,
             "the error is counted on the target's rows alone": updated(beta, everywhere),
@@ -146,6 +153,13 @@ def one_round(answer: Callable[[Tensor, Tensor, int, int], Any]) -> str | None:
             "the source's β takes the number of its rows, not of all": updated(
                 1 / (1 + math.sqrt(2 * math.log(len(weights)) / rounds)), error
             ),
+            "the source's β takes the number of the source's rows, not of the target's": updated(
+                1 / (1 + math.sqrt(2 * math.log(len(weights) - n) / rounds)), error
+            ),
+            "the logarithm in the source's β is the natural one": updated(
+                1 / (1 + math.sqrt(2 * math.log10(n) / rounds)), error
+            ),
+            "the error counts weights, not rows": updated(beta, wrong[n:].double().mean()),
             "both are treated alike, as in AdaBoost: the source has its own β": updated(
                 float((1 - error) / error), error
             ),

@@ -1,3 +1,6 @@
+import math
+
+import pytest
 import torch
 
 from mapping_lib.lab.exercises import Case, check
@@ -43,6 +46,11 @@ def entropies(p, axis=-1):
     return -(p * p.log()).sum(axis)
 
 
+def of_the_commonest(logits):
+    shares = logits.argmax(1).bincount(minlength=logits.shape[1]).double() / len(logits)
+    return -shares.xlogy(shares).sum()
+
+
 CASES = {
     "3.2-a": Case(
         solution=1 / 1024,
@@ -52,6 +60,7 @@ CASES = {
             "one layer": 0.5,
             "not larger": 1024,
             "the first and the last": 1 / 512,
+            "the exponent": -10,
         },
     ),
     "3.2-b": Case(
@@ -70,6 +79,8 @@ CASES = {
         solution=pooled,
         wrong={
             "that is variance, too": within,
+            "within the batches is missing": lambda m, v, n: pooled(m, 0 * v, n),
+            "the mean comes first": lambda *a: pooled(*a)[::-1],
             "as much as the values it holds": unweighted,
             "as much as its values, and": lambda m, v, n: (m.mean(), v.mean()),
             "not by n - 1": unbiased,
@@ -83,7 +94,12 @@ CASES = {
             "take probabilities first": lambda z: entropies(z.mean(0).softmax(0)),
             "not over the classes": lambda z: entropies(z.softmax(1).mean(1)),
             "in bits": lambda z: diversity(z) / torch.tensor(2.0).log(),
-            "is NaN": lambda z: entropies(z.softmax(1).mean(0)),
+            "is NaN: take 0 log 0 as 0": lambda z: entropies(z.softmax(1).mean(0)),
+            "divided by log K": lambda z: diversity(z) / math.log(z.shape[1]),
+            "the most probable": of_the_commonest,
+            "less the mean of the entropies": lambda z: (
+                diversity(z) - entropies(z.softmax(1).clamp_min(1e-30)).mean()
+            ),
         },
     ),
 }
@@ -91,3 +107,8 @@ CASES = {
 
 def test_the_warning_light_may_be_a_float():
     assert check("3.2-d", lambda logits: float(diversity(logits)))
+
+
+@pytest.mark.parametrize("answer", [0.001, 0.00098, 0.000977])
+def test_the_factor_may_be_rounded(answer):
+    assert check("3.2-a", answer)

@@ -28,12 +28,24 @@ def nearest(rows, first, count):
 
 
 def boosted(
-    weights, wrong, n, rounds, *, two=2.0, rows=None, error_over=slice(5, None), sign=-1, up=False
+    weights,
+    wrong,
+    n,
+    rounds,
+    *,
+    two=2.0,
+    rows=None,
+    error_over=slice(5, None),
+    sign=-1,
+    up=False,
+    log=math.log,
+    equal=False,
 ):
     wrong = wrong.double()
-    beta = 1 / (1 + math.sqrt(two * math.log(rows or n) / rounds))
+    beta = 1 / (1 + math.sqrt(two * log(rows or n) / rounds))
     part = slice(n, None) if error_over == slice(5, None) else error_over
     error = (weights[part] * wrong[part]).sum() / weights[part].sum()
+    error = wrong[n:].mean() if equal else error
     factor = error / (1 - error)
     source = (1 / beta if up else beta) ** wrong[:n]
     new = torch.cat([weights[:n] * source, weights[n:] * factor ** (sign * wrong[n:])])
@@ -65,6 +77,7 @@ CASES = {
     "3.3-a": Case(
         solution=(math.exp(-1), math.exp(-4)),
         wrong={
+            "in the other order": (math.exp(-4), math.exp(-1)),
             "one over the share": (math.exp(1), math.exp(4)),
             "isn't halved": (math.exp(-1 / 2), math.exp(-4 / 2)),
             "enters squared": (math.exp(-1), math.exp(-2)),
@@ -81,6 +94,9 @@ CASES = {
             "turn the fraction round": lambda p, n, m: n / m * p / (1 - p),
             "the ratio of the two is due": lambda p, n, m: 1 - p,
             "the ratio of the two probabilities is due": lambda p, n, m: n / m * (1 - p),
+            "a mean of 1": lambda p, n, m: weights_of(p, n, m) / weights_of(p, n, m).mean(),
+            "not the logit: its odds": lambda p, n, m: n / m * torch.exp(-p),
+            "not the logit, and the numbers": lambda p, n, m: torch.exp(-p),
             "weights of sum 1": lambda p, n, m: weights_of(p, n, m) / weights_of(p, n, m).sum(),
         },
     ),
@@ -104,6 +120,9 @@ CASES = {
             "they have to gain": lambda *a: boosted(*a, sign=1),
             "they have to lose": lambda *a: boosted(*a, up=True),
             "lacks the factor 2": lambda *a: boosted(*a, two=1.0),
+            "not of the target's": lambda *a: boosted(*a, rows=len(a[0]) - a[2]),
+            "the natural one": lambda *a: boosted(*a, log=math.log10),
+            "counts weights, not rows": lambda *a: boosted(*a, equal=True),
             "not of all": lambda *a: boosted(*a, rows=len(a[0])),
             "treated alike": adaboost,
             "divide by its sum": undivided,
