@@ -1,7 +1,5 @@
 """Every method of the book in one table: what is mapped, how, and what the target has to give."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -13,7 +11,7 @@ MAPPED: tuple[Mapped, ...] = ("features", "parameters", "instances")
 """What can be mapped, in the order of the book's chapters."""
 
 GIVES: tuple[Gives, ...] = ("nothing", "inputs", "pairs", "labels")
-"""What the target has to give: nothing, inputs alone, inputs paired with the source's, labels."""
+"""What the target has to give for a method: inputs alone, inputs paired with the source's, and so on."""
 
 
 class Method(NamedTuple):
