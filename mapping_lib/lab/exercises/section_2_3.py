@@ -27,6 +27,8 @@ def symmetries(answer: Any) -> str | None:
             "inputs and outputs keep their places: only hidden units can be permuted": (
                 2 * 6 * 24 * 2
             ),
+            "that is the second hidden layer only: the first has orders as well": 24,
+            "that is the first hidden layer only: the second has orders as well": 6,
         },
     )
 
@@ -34,9 +36,9 @@ def symmetries(answer: Any) -> str | None:
 @exercise("2.3-b")
 def permuted_by_hand(answer: Callable[..., Any]) -> str | None:
     """Check a permutation of the hidden units of a network with one hidden layer."""
-    W1 = torch.randn(4, 3, dtype=torch.float64)
+    W1 = torch.randn(4, 4, dtype=torch.float64)  # square: a wrong axis gives wrong numbers
     b1 = torch.randn(4, dtype=torch.float64)
-    W2 = torch.randn(2, 4, dtype=torch.float64)
+    W2 = torch.randn(4, 4, dtype=torch.float64)
     order = torch.tensor([2, 0, 3, 1])
     got = answer(W1.clone(), b1.clone(), W2.clone(), order)
     if not isinstance(got, tuple | list) or len(got) != 3:
@@ -47,6 +49,10 @@ def permuted_by_hand(answer: Callable[..., Any]) -> str | None:
         return "that is the inverse: unit order[i] has to go to place i"
     if _same(got[1], b1) and _same(got[0], right[0]):
         return "the biases have to move with their units"
+    if _same(got[0], W1[:, order]):
+        return "W1 is (units, inputs): the units are its rows"
+    if _same(got[2], W2[order]):
+        return "W2 is (outputs, units): the units are its columns"
     if _same(got[2], W2):
         return "W2 reads the hidden units: its columns have to move as well"
     if _same(got[2], W2[:, back]):
@@ -65,6 +71,8 @@ def barrier_by_hand(answer: Callable[[Tensor], Any]) -> str | None:
     line = losses[0] + torch.linspace(0, 1, 5, dtype=torch.float64) * (losses[-1] - losses[0])
     rise = losses - line
     got = answer(losses)
+    shares = torch.arange(5, dtype=torch.float64) / 5
+    late = (losses - (1 - shares) * losses[0] - shares * losses[-1]).max()
     return compare(
         got,
         rise.max().item(),
@@ -77,6 +85,8 @@ def barrier_by_hand(answer: Callable[[Tensor], Any]) -> str | None:
             "that is the rise over the higher end: at each point compare with the line there": (
                 losses.max() - losses[-1]
             ),
+            f"for the losses {losses.tolist()} that is {late:.2f}, not {rise.max():.2f}: t runs "
+            "from 0 at the first loss to 1 at the last": late,
             "that is the largest loss: take off the line between the ends": losses.max(),
             "that is the rise in the middle: it may be highest elsewhere": rise[2],
             "that is the mean rise, not the largest": rise.mean(),
@@ -108,6 +118,8 @@ def exchanged(answer: Callable[..., Any]) -> str | None:
             0.6, 0.4, -0.4
         ),
         "the scale belongs to both task vectors": state(1.6, 0.4, -1),
+        "the scale belongs to both task vectors, and start + scale * first already holds a whole "
+        "network: subtract the start from each before scaling": state(1, 0.4, -1),
         "the scale is missing": state(1, 1, -1),
         "first and second are swapped": state(1, -0.4, 0.4),
         "that is the difference of the tasks: the start is missing": state(0, 0.4, -0.4),
@@ -119,6 +131,33 @@ def exchanged(answer: Callable[..., Any]) -> str | None:
         if said := compare(got[name], due, what=f"the new {name!r}"):
             return said
     return None
+
+
+@exercise("2.3-e")
+def folded(answer: Callable[..., Any]) -> str | None:
+    """Check the head that gives on the features what a head gives on mapped features."""
+    W = torch.randn(3, 3, dtype=torch.float64)  # square: a wrong order gives wrong numbers
+    b = torch.randn(3, dtype=torch.float64)
+    Q = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
+    c = torch.randn(3, dtype=torch.float64)
+    got = answer(W.clone(), b.clone(), Q.clone(), c.clone())
+    if not isinstance(got, tuple | list) or len(got) != 2:
+        return "return two tensors: the weight and the bias of the new head"
+    if _same(got[0], Q @ W):
+        return "Q comes first and W reads what it gives: W is on the left, W (Q φ) = (W Q) φ"
+    if _same(got[0], W @ Q.T):
+        return "that is W Qᵀ, which undoes the map: W (Q φ) = (W Q) φ"
+    if _same(got[0], W):
+        return "the weight has to take up Q: W (Q φ) = (W Q) φ"
+    if _same(got[1], b):
+        return "the bias has to take up the shift: the head sees W c as well as b"
+    if _same(got[1], W @ c):
+        return "the head's own bias is missing"
+    if _same(got[1], W @ Q @ c + b):
+        return "the shift comes after the rotation: W c, not W Q c"
+    return compare(got[0], W @ Q, what="the new weight") or compare(
+        got[1], W @ c + b, what="the new bias"
+    )
 
 
 def _same(value: Any, due: Tensor) -> bool:

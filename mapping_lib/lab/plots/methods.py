@@ -16,13 +16,13 @@ from mapping_lib.lab.plots.style import COLOURS, SOURCE, TARGET, WIDTH, panels
 _COLOUR = {"features": "purple", "parameters": "black", "instances": "green"}
 _SYMBOLS: dict[Mapped, str] = {
     "instances": r"$(x_i, y_i)$",
-    "parameters": r"$\theta$",
-    "features": r"$\phi_\theta(x)$",
+    "parameters": r"$\theta_{}$",
+    "features": r"$\phi(x)$",
 }
 _ARROWS: dict[Mapped, str] = {
     "instances": r"weigh, choose, make",
-    "parameters": r"$\theta_t = M(\theta_s)$",
-    "features": r"$A\,\phi_\theta(x)$",
+    "parameters": r"move, average, add",
+    "features": r"$Q\,\phi(x) + c$",
 }
 _LINE = 0.2  # inches
 _WORDS = {
@@ -74,7 +74,8 @@ def _pair(axis: Axes, mapped: Mapped, centre: float, *, last: bool) -> None:
             "lw": 1.5,
         }
         words: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 11, "bbox": box}
-        axis.text(centre, height, f"{whose}'s {mapped}\n{_SYMBOLS[mapped]}", **words)
+        symbols = _SYMBOLS[mapped].replace("{}", whose[0])
+        axis.text(centre, height, f"{whose}'s {mapped}\n{symbols}", **words)
         if not last:
             arrow = {"arrowstyle": "->", "color": colour, "lw": 1.5}
             ends = (centre + 0.205, height), (centre + 0.13, height)

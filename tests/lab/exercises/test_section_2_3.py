@@ -34,6 +34,8 @@ CASES = {
             "the number of orders of n units is n!": 12,
             "multiply, don't add": 30,
             "only hidden units can be permuted": 576,
+            "the second hidden layer only": 24,
+            "the first hidden layer only": 6,
         },
     ),
     "2.3-b": Case(
@@ -52,6 +54,16 @@ CASES = {
                 W2[:, order.argsort()],
             ),
             "return three tensors": lambda W1, b1, W2, order: W1[order],
+            "the units are its columns": lambda W1, b1, W2, order: (
+                W1[order],
+                b1[order],
+                W2[order],
+            ),
+            "the units are its rows": lambda W1, b1, W2, order: (
+                W1[:, order],
+                b1[order],
+                W2[:, order],
+            ),
             "the new W1": lambda W1, b1, W2, order: (W1, b1[order], W2[:, order]),
         },
     ),
@@ -63,6 +75,10 @@ CASES = {
             "over the higher end": lambda losses: losses.max() - losses[[0, -1]].max(),
             "take off the line": lambda losses: losses.max(),
             "it may be highest elsewhere": lambda losses: (losses - line(losses))[len(losses) // 2],
+            "from 0 at the first loss to 1 at the last": lambda losses: max(
+                loss - (1 - i / len(losses)) * losses[0] - i / len(losses) * losses[-1]
+                for i, loss in enumerate(losses)
+            ),
             "the mean rise": lambda losses: (losses - line(losses)).mean(),
         },
     ),
@@ -72,10 +88,24 @@ CASES = {
             "adds both tasks": edited(lambda s: 1 - 2 * s, lambda s: s, lambda s: s),
             "the second network itself": edited(lambda s: 1 - s, lambda s: s, lambda s: -s),
             "belongs to both": edited(lambda s: 2 - s, lambda s: s, lambda s: -1),
+            "subtract the start from each": edited(lambda s: 1, lambda s: s, lambda s: -1),
             "the scale is missing": edited(lambda s: 1, lambda s: 1, lambda s: -1),
             "swapped": edited(lambda s: 1, lambda s: -s, lambda s: s),
             "the start is missing": edited(lambda s: 0, lambda s: s, lambda s: -s),
             "return a state": lambda *arguments: arguments[0]["w"],
+        },
+    ),
+    "2.3-e": Case(
+        solution=lambda W, b, Q, c: (W @ Q, W @ c + b),
+        wrong={
+            "W is on the left": lambda W, b, Q, c: (Q @ W, W @ c + b),
+            "which undoes the map": lambda W, b, Q, c: (W @ Q.T, W @ c + b),
+            "has to take up Q": lambda W, b, Q, c: (W, W @ c + b),
+            "has to take up the shift": lambda W, b, Q, c: (W @ Q, b),
+            "own bias is missing": lambda W, b, Q, c: (W @ Q, W @ c),
+            "after the rotation": lambda W, b, Q, c: (W @ Q, W @ Q @ c + b),
+            "return two tensors": lambda W, b, Q, c: W @ Q,
+            "the new bias": lambda W, b, Q, c: (W @ Q, b - W @ c),
         },
     ),
 }
