@@ -11,7 +11,7 @@ MAPPED: tuple[Mapped, ...] = ("features", "parameters", "instances")
 """What can be mapped, in the order of the book's chapters."""
 
 GIVES: tuple[Gives, ...] = ("nothing", "inputs", "pairs", "labels")
-"""What the target has to give for a method: inputs alone, inputs paired with the source's, and so on."""
+"""What the target has to give. Pairs are inputs that the source has seen, too."""
 
 
 class Method(NamedTuple):
