@@ -13,7 +13,7 @@ from mapping_lib.lab.data import Images, handwritten_digits
 from mapping_lib.lab.training import fit
 
 STRENGTHS = {"none": 0.0, "noise": 0.4, "blur": 2.0, "contrast": 0.2}
-"""By the corruption's name, the standard deviation of the noise, that of the blur in pixels, and the
+"""By the corruption's name, the standard deviation of noise, that of the blur in pixels, and the
 share of the contrast that is left."""
 
 
