@@ -398,7 +398,9 @@ def weight_matching(
 def soup(states: Sequence[State], *, weights: Sequence[float] | None = None) -> dict[str, Tensor]:
     r"""Average the parameters of several networks.
 
-    .. math:: \bar\theta = \sum_m w_m \, \theta_m, \qquad w_m = \frac1M \;\text{ unless given}
+    .. math:: \bar\theta = \sum_m w_m \, \theta_m
+
+    For M networks, all weights are :math:`w_m = 1 / M` unless given.
 
     It needs as much time and memory as one network, where an ensemble, the average of outputs,
     needs M times as much. It makes sense only for networks without a barrier between them, as those
@@ -452,8 +454,9 @@ def greedy_soup(states: Sequence[State], score: Callable[[dict[str, Tensor]], fl
     .. math::
 
         S \leftarrow S \cup \{m\} \quad \text{if} \quad
-        s\Bigl( \tfrac{1}{|S| + 1} \sum_{j \in S \cup \{m\}} \theta_j \Bigr)
-        \ge s\Bigl( \tfrac{1}{|S|} \sum_{j \in S} \theta_j \Bigr)
+        s(\bar\theta_{S \cup \{m\}}) \ge s(\bar\theta_S)
+
+    where :math:`\bar\theta_S` is the average of the chosen ones.
 
     The networks m come in the order of their own score s, the best first, which :math:`S` starts
     with. On the data of the score the soup is therefore no worse than the best of them.
