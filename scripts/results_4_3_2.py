@@ -11,7 +11,7 @@ mean of the pixels, standardised), by one network with a head for each. A seed d
 train, those that choose (ten a class) and those that test (70 a class), the first weights and the
 batches.
 
-scales: 20 labels a class, and the loss of the ink multiplied by 0.01 to 100. Every rate is
+scales: 20 labels a class, and the loss of the ink multiplied by 0.1 to 100. Every rate is
 measured; each row has the scores on the images that choose and on those that test, and the file's
 table "curves" has them on the way. The plain sum at one scale is a fixed weight at another, so it
 is measured at more scales than the other methods.
@@ -47,10 +47,10 @@ SEEDS = range(5)
 BATCH = 64
 DATA, PACKAGES = ["handwritten-digits"], ["torch", "scipy", "scikit-learn"]
 
-STEPS = 1000
-CHECKPOINTS = (50, 100, 200, 300, 500, 700, 1000)
+STEPS = 600
+CHECKPOINTS = (50, 100, 200, 400, 600)
 RATES = (1e-3, 3e-3)
-SCALES = {"each alone": (1.0,), "sum": (0.01, 0.1, 1.0, 10.0, 100.0)}
+SCALES = {"each alone": (1.0,), "sum": (0.1, 1.0, 10.0, 100.0)}
 WHAT = {
     "each alone": "a network for each task, which share nothing",
     "sum": "the sum of the three losses",
@@ -62,7 +62,7 @@ WHAT = {
     "equal lengths": "each gradient divided by its length, times their mean length",
 }
 
-LABELS = (1, 2, 5, 20)
+LABELS = (1, 5, 20)
 COMPANY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "digit alone": (("digit",), ()),
     "+ parity and ink, same images": (("digit", "parity", "ink"), ()),
@@ -72,7 +72,7 @@ COMPANY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 FRONTS = {"weighted sum": (4, 64), "largest term": (4,)}
-WEIGHTS = (0.02, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.98)
+WEIGHTS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 
 
 def measured(network: TaskNetwork, problem: TaskProblem) -> dict[str, float]:
@@ -132,10 +132,10 @@ def scales() -> None:
     recorder.measure(
         [
             {"method": method, "scale": scale, "rate": rate, "seed": seed}
+            for rate in RATES
             for seed in SEEDS
             for method in WHAT
             for scale in SCALES.get(method, (1.0, 10.0, 100.0))
-            for rate in RATES
         ],
         row,
     )
@@ -222,7 +222,7 @@ def front() -> None:
     recorder.measure(
         [
             {"method": method, "width": width, "weight": weight, "seed": seed}
-            for seed in SEEDS
+            for seed in range(3)
             for method, widths in FRONTS.items()
             for width in widths
             for weight in WEIGHTS

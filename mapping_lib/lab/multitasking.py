@@ -405,11 +405,13 @@ def train(
     network.train()
     for number in range(1, steps + 1):
         places = torch.rand(batch_size, generator=generator)
-        values = []
+        values: list[Tensor] = []
+        features: dict[int, Tensor] = {}
         for name, task in problem.tasks.items():
             rows = task.rows[(places * len(task.rows)).long()]
-            features = network.trunk(problem.images[rows])
-            values.append(task.loss(network.heads[name](features), rows))
+            if id(task.rows) not in features:
+                features[id(task.rows)] = network.trunk(problem.images[rows])
+            values.append(task.loss(network.heads[name](features[id(task.rows)]), rows))
         losses = torch.stack(values)
         if not losses.isfinite().all():
             raise FloatingPointError(
