@@ -163,8 +163,9 @@ def shortest(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
 @exercise("4.3.2-e")
 def front(answer: Callable[[Tensor], Any]) -> str | None:
     """Check which points are on the front, among them equal ones and ties."""
-    points = torch.randint(6, (12, 2)).double()
-    points = torch.cat([points, points[points.sum(1).argmin()].unsqueeze(0)])  # an equal one
+    best = torch.tensor([[0, 6], [1, 3], [1, 3], [3, 1], [6, 0]])  # two of them equal
+    beaten = torch.tensor([[1, 6], [1, 4], [4, 4], [3, 3], [6, 1], [5, 6], [7, 7]])
+    points = torch.cat([best, beaten])[torch.randperm(12)].double()
     no_worse = (points.unsqueeze(1) <= points).all(2)
     better = (points.unsqueeze(1) < points).any(2)
     everywhere = (points.unsqueeze(1) < points).all(2)
