@@ -5,9 +5,12 @@ condition. A sample of them, the same in every run, is tried one by one in a tem
 the module's doctests and ``tests/formulas/test_<module>.py``. Changes of annotations and docstrings
 don't count, nor do those that put a bitwise operator where the code computes with numbers.
 
-    python scripts/mutants.py                 all modules; writes tests/MUTANTS.md
-    python scripts/mutants.py losses          one module; writes nothing
+    python scripts/mutants.py                 all modules
+    python scripts/mutants.py losses          one module
     python scripts/mutants.py --sample 9999   every mutant; writes nothing
+
+What became of a module is kept in tests/mutants.json until its next run, and tests/MUTANTS.md is
+written from that.
 
 Exits with 1 when a module kills less than 95 % or a survivor isn't explained in
 tests/mutants_explained.toml.
@@ -17,6 +20,7 @@ import argparse
 import ast
 import difflib
 import importlib
+import json
 import os
 import random
 import shutil
@@ -26,7 +30,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parents[1]
+OUTCOMES = ROOT / "tests" / "mutants.json"
 REPORT = ROOT / "tests" / "MUTANTS.md"
 EXPLAINED = ROOT / "tests" / "mutants_explained.toml"
 SAMPLE = 60
@@ -45,10 +50,9 @@ NEEDS_ARGUMENTS = ("core/VariableReplacer", "core/VariableInserter")
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """One change of a module: its whole new code, the lines before and the lines after."""
+class Change:
+    """What a mutant changes: the lines before and the lines after."""
 
-    code: str
     line: int
     before: str
     after: str
@@ -61,6 +65,14 @@ class Mutant:
         return f"{removed}\n{added}"
 
 
+@dataclass(frozen=True)
+class Mutant:
+    """One change of a module, with its whole new code."""
+
+    change: Change
+    code: str
+
+
 @dataclass
 class Outcome:
     """What became of a module's mutants."""
@@ -69,7 +81,7 @@ class Outcome:
     possible: int
     sampled: int
     timed_out: int = 0
-    survivors: list[Mutant] = field(default_factory=list)
+    survivors: list[Change] = field(default_factory=list)
 
     @property
     def killed(self) -> int:
@@ -132,7 +144,7 @@ def mutants_of(code: str) -> Iterator[Mutant]:
                 "\n".join(change[2:].strip() for change in delta if change[0] == sign)
                 for sign in "-+"
             )
-            yield Mutant(mutated, line, before, after)
+            yield Mutant(Change(line, before, after), mutated)
 
 
 def copy_to(folder: Path) -> None:
@@ -208,12 +220,33 @@ def try_module(module: str, size: int) -> Outcome:
             (folder / "mapping_lib" / f"{module}.py").write_text(mutant.code, encoding="utf-8")
             result, _ = run_tests(folder, module, limit=20 + 5 * seconds)
             outcome.timed_out += result == "timed out"
-            print(f"{module} {position}/{len(sample)} line {mutant.line}: {result}", flush=True)
+            change = mutant.change
+            print(f"{module} {position}/{len(sample)} line {change.line}: {result}", flush=True)
             if result == "passed":
-                outcome.survivors.append(mutant)
-                print(mutant.diff, flush=True)
-    outcome.survivors.sort(key=lambda mutant: (mutant.line, mutant.after))
+                outcome.survivors.append(change)
+                print(change.diff, flush=True)
+    outcome.survivors.sort(key=lambda change: (change.line, change.after))
     return outcome
+
+
+def stored(modules: list[str]) -> dict[str, Outcome]:
+    """Read what became of those modules that have been tried."""
+    if not OUTCOMES.exists():
+        return {}
+    content = json.loads(OUTCOMES.read_text(encoding="utf-8"))
+    return {
+        name: Outcome(**{**values, "survivors": [Change(**c) for c in values["survivors"]]})
+        for name, values in content.items()
+        if name in modules
+    }
+
+
+def store(outcomes: dict[str, Outcome]) -> None:
+    """Keep what became of each module, and write the report."""
+    content = {name: asdict(outcomes[name]) for name in sorted(outcomes)}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    OUTCOMES.write_text(text + "\n", encoding="utf-8")
+    REPORT.write_text(report(list(outcomes.values()), explanations()), encoding="utf-8")
 
 
 def explanations() -> dict[tuple[str, str, str], str]:
@@ -263,9 +296,7 @@ def main() -> int:
     modules = sorted(
         path.stem for path in ROOT.glob("mapping_lib/*.py") if not path.stem.startswith("_")
     )
-    parser.add_argument(
-        "module", nargs="*", choices=[*modules, []], help="default: all, and report"
-    )
+    parser.add_argument("module", nargs="*", choices=[*modules, []], help="default: all")
     parser.add_argument("--sample", type=int, default=SAMPLE, help="mutants a module")
     arguments = parser.parse_args()
     chosen = arguments.module
@@ -273,12 +304,13 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # POT, a reference of some tests, would import TensorFlow, which crashes beside the others.
     os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")
-    outcomes = [try_module(module, arguments.sample) for module in chosen or modules]
+    outcomes = []
+    for module in chosen or modules:
+        outcomes.append(try_module(module, arguments.sample))
+        if arguments.sample == SAMPLE:
+            store({**stored(modules), module: outcomes[-1]})
     why = explanations()
-    text = report(outcomes, why)
-    if not chosen and arguments.sample == SAMPLE:
-        REPORT.write_text(text, encoding="utf-8")
-    print(text)
+    print(report(outcomes, why))
     enough = all(o.killed >= LEAST_KILLED * o.sampled for o in outcomes)
     explained = all((o.module, m.before, m.after) in why for o in outcomes for m in o.survivors)
     return 0 if enough and explained else 1

@@ -132,19 +132,21 @@ METHODS = {
         lambda *_: several_kernels,
     ),
     "Sinkhorn": Recipe(
-        "Sinkhorn divergence of the features", (0.03, 0.1, 0.3), lambda *_: transport
+        "Sinkhorn divergence of the features", (0.01, 0.03, 0.1, 0.3), lambda *_: transport
     ),
     "DANN": Recipe(
-        "a discriminator behind reversed gradients", (0.1, 0.3, 1.0), adversary(layer_norm=False)
+        "a discriminator behind reversed gradients",
+        (0.1, 0.3, 1.0, 3.0),
+        adversary(layer_norm=False),
     ),
     "CDAN": Recipe(
         "the same on products of features and probabilities, sure rows weighing more",
-        (0.1, 0.3, 1.0),
+        (0.1, 0.3, 1.0, 3.0),
         lambda _, seed: ConditionalAdversary(seed=seed, layer_norm=False),
     ),
     "MCD": Recipe(
         "discrepancy of two classifiers behind reversed gradients",
-        (0.3, 1.0, 3.0),
+        (0.3, 1.0, 3.0, 10.0),
         lambda network, seed: SecondHead(network.head, seed=seed),
     ),
     "DeepJDOT": Recipe(
@@ -157,12 +159,12 @@ METHODS = {
     ),
     "information": Recipe(
         "the same less the entropy of the mean prediction (information maximisation)",
-        (0.1, 0.3, 1.0),
+        (0.1, 0.3, 1.0, 3.0),
         lambda *_: lambda b: information_maximisation(b.target_logits),
     ),
     "class confusion": Recipe(
         "minimum class confusion of the target's predictions",
-        (0.3, 1.0, 3.0),
+        (0.3, 1.0, 3.0, 10.0),
         lambda *_: lambda b: minimum_class_confusion(b.target_logits),
     ),
 }
@@ -192,9 +194,16 @@ SMALL = {
     for name, weights in {
         "source only": (0.0,),
         "own statistics": (0.0,),
-        "MMD": (1.0, 10.0),
-        "CDAN": (0.1, 0.3),
-        "information": (0.1, 0.3),
+        "CORAL": (100.0, 1000.0),
+        "MMD": (1.0, 3.0, 10.0),
+        "Sinkhorn": (0.03, 0.1, 0.3),
+        "DANN": (0.1, 0.3, 1.0),
+        "CDAN": (0.1, 0.3, 1.0),
+        "MCD": (1.0, 3.0),
+        "DeepJDOT": (0.1, 1.0),
+        "entropy": (0.1, 0.3),
+        "information": (0.1, 0.3, 1.0),
+        "class confusion": (1.0, 3.0),
     }.items()
 }
 

@@ -9,8 +9,9 @@ import pytest
 
 OFFLINE = str(Path(__file__).parent / "offline")
 
-# Before anything imports torch: OpenMP reads this once. Kernels started by nbval inherit all three.
+# Before anything imports torch: OpenMP reads this once. Kernels started by nbval inherit them all.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")  # ten seconds that POT doesn't need
 os.environ["MAPPING_PROGRESS"] = "0"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
 

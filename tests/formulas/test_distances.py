@@ -350,6 +350,12 @@ class TestLinearTimeMmd:
         assert_close(linear_time_mmd(source, target, bandwidth=1), expected)
         assert_close(linear_time_mmd(target, source, bandwidth=1), expected)
 
+    def test_rows_without_a_partner_do_not_count(self):
+        source, target = normal(6, 2), normal(11, 2, seed=1)
+        expected = linear_time_mmd(source, target[:6], bandwidth=1)
+        assert_close(linear_time_mmd(source, target, bandwidth=1), expected)
+        assert_close(linear_time_mmd(target, source, bandwidth=1), expected)
+
     def test_over_all_orders_is_the_unbiased_estimate(self):
         source, target = domains(4, 4)
         values = [
@@ -668,8 +674,9 @@ class TestKernelCka:
         assert_close(kernel_cka(s, t, bandwidth=bandwidth).item(), hsic_cosine(K, L))
         assert_close(kernel_cka(t, s, bandwidth=bandwidth[::-1]).item(), hsic_cosine(K, L))
 
-    def test_without_bandwidth_takes_each_median(self):
-        s, t = normal(9, 3), 7 * normal(9, 2, seed=1)
+    @pytest.mark.parametrize("n", [8, 9])
+    def test_without_bandwidth_takes_each_median(self, n):
+        s, t = normal(n, 3), 7 * normal(n, 2, seed=1)
         σs = [np.median(scipy.spatial.distance.pdist(x)) for x in (s, t)]
         assert_close(kernel_cka(s, t), kernel_cka(s, t, bandwidth=σs))
 
@@ -739,8 +746,9 @@ def test_constant_features_align_with_nothing(constant, width):
         linear_cka(varied, constant)
     with pytest.raises(ValueError, match="target is constant"):
         kernel_cka(varied, constant, bandwidth=(1, 1))
-    with pytest.raises(ValueError, match=r"same for all pairs.*smaller bandwidth"):
-        kernel_cka(varied, varied, bandwidth=(1, 1e9))
+    for bandwidth in [(1, 1e9), (1e9, 1)]:
+        with pytest.raises(ValueError, match=r"same for all pairs.*smaller bandwidth"):
+            kernel_cka(varied, varied, bandwidth=bandwidth)
 
 
 def test_means_of_other_kernels_give_their_discrepancy():

@@ -2,11 +2,11 @@
 
 import itertools
 import math
-import os
 import warnings
 from collections import Counter
 
 import numpy as np
+import ot
 import pytest
 import scipy.linalg
 import scipy.optimize
@@ -24,9 +24,6 @@ from mapping_lib.transport import (
     sinkhorn_plan,
     sliced_wasserstein,
 )
-
-os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")  # whose import takes ten seconds
-import ot
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 SEEDS = st.integers(0, 10_000)
