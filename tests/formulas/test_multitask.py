@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
-from torch.func import functional_call, jacrev
 from torch.testing import assert_close
 
 from mapping_lib.multitask import (
@@ -80,12 +79,17 @@ class Shared(nn.Module):
 
 
 def test_gradients_are_the_jacobian_of_the_losses():
-    torch.manual_seed(0)
-    model, x = Shared(), normal(7, 3)
-    shared = {n: p for n, p in model.named_parameters() if n.startswith("trunk")}
-    found = task_gradients(model(x), shared.values())
-    jacobian = jacrev(lambda p: functional_call(model, p, (x,)))(shared)
-    assert_close(found, torch.cat([j.flatten(1) for j in jacobian.values()], dim=1))
+    x = normal(7, 3)
+    shared = [normal(4, 3, seed=1).requires_grad_(), normal(4, seed=2).requires_grad_()]
+    heads = [normal(4, seed=k) for k in (3, 4, 5)]
+
+    def losses(weight, bias):
+        features = torch.tanh(x @ weight.T + bias)
+        return torch.stack([(features @ head).square().mean() for head in heads])
+
+    found = task_gradients(losses(*shared), shared)
+    jacobian = torch.autograd.functional.jacobian(losses, tuple(shared))
+    assert_close(found, torch.cat([part.flatten(1) for part in jacobian], dim=1))
     assert not found.requires_grad
 
 
@@ -259,17 +263,17 @@ def test_gradnorm_has_no_gradient_in_the_network():
 
 
 def test_gradnorm_leads_to_equal_lengths():
-    g, losses = normal(3, 5, seed=1) * numbers(1, 10, 100).unsqueeze(1), numbers(1, 1, 1)
+    g, losses = numbers([1, 0], [0, 2], [3, 0]), numbers(1, 1, 1)
     w = torch.ones(3, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.Adam([w], lr=0.01)
-    for _ in range(2000):
+    optimiser = torch.optim.SGD([w], lr=3e-3)
+    for _ in range(300):
         optimiser.zero_grad()
         gradnorm_loss(w, g, losses, losses).backward()
         optimiser.step()
         with torch.no_grad():
             w.clamp_(min=0).div_(w.mean())
     lengths = w.detach() * g.norm(dim=1)
-    assert_close(lengths / lengths.mean(), torch.ones(3).double(), atol=0.2, rtol=0)
+    assert_close(lengths / lengths.mean(), torch.ones(3).double(), atol=0.05, rtol=0)
 
 
 # PCGrad
@@ -467,20 +471,20 @@ def test_chebyshev_shares_the_gradient_among_equals():
 
 def test_chebyshev_finds_what_the_sum_cannot():
     """On a front that bends inwards, L1 = 1 - exp(-(t-1)²), L2 = 1 - exp(-(t+1)²)."""
-    t = torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    t = torch.linspace(-1, 1, 201, dtype=torch.float64)
     losses = torch.stack([1 - torch.exp(-((t - 1) ** 2)), 1 - torch.exp(-((t + 1) ** 2))], 1)
-    assert pareto_front(losses[::100]).all()
-    shares = torch.linspace(0.02, 0.98, 25).tolist()
+    assert pareto_front(losses[::10]).all()
+    shares = torch.linspace(0.02, 0.98, 15).tolist()
 
     def least(function):
-        values = [torch.stack([function(row, (w, 1 - w)) for row in losses[::10]]) for w in shares]
-        return t[::10][torch.stack([value.argmin() for value in values])]
+        values = [torch.stack([function(row, (w, 1 - w)) for row in losses[::2]]) for w in shares]
+        return t[::2][torch.stack([value.argmin() for value in values])]
 
     by_sum = least(lambda row, w: multitask_loss(row, weights=w))
     assert (by_sum.abs() > 0.9).all()
     by_largest = least(lambda row, w: chebyshev_loss(row, weights=w))
-    assert len(by_largest.unique()) > 15
-    assert (by_largest.abs() < 0.5).sum() > 5
+    assert len(by_largest.unique()) > 10
+    assert (by_largest.abs() < 0.5).sum() > 3
 
 
 def front_by_loops(points):
