@@ -1,8 +1,8 @@
 r"""Meta-learning (section 4.3.3): learn what lets a few examples of a new task suffice.
 
 A task has a support set, to learn from, and a query set, to be judged by. Here are the inner loop
-:math:`\theta - \alpha \nabla L`, what MAML, first-order MAML, ANIL and Reptile make of it, two heads
-that need no loop at all, and the N-way K-shot episodes that few-shot learners are trained on.
+:math:`\theta - \alpha \nabla L`, what MAML, first-order MAML, ANIL and Reptile make of it, two
+heads that need no loop at all, and the N-way K-shot episodes that few-shot learners train on.
 
 A loss is a function ``loss(parameters, batch)`` that gives a scalar; parameters are a tensor or a
 dictionary of tensors, a batch is whatever the loss takes. :func:`task_loss` makes one of a module.
@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vjp, vmap
+from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import one_hot
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from mapping_lib._checks import (
     require_features,
@@ -50,6 +50,12 @@ __all__ = [
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 """A task's loss: takes parameters and a batch, gives a scalar."""
+
+
+NO_GRADIENT = (
+    "the loss has no gradient in the parameters; compute it from the parameters that it is given, "
+    "without detach(), no_grad() or rounding to integers"
+)
 
 
 class OuterGradient(NamedTuple):
@@ -129,7 +135,7 @@ def inner_loop(
     Warns
     -----
     UserWarning
-        The support loss rose more than tenfold, or the first inner gradient is exactly 0.
+        The support loss rose more than tenfold.
 
     Examples
     --------
@@ -139,9 +145,7 @@ def inner_loop(
     _require_inner(parameters, inner_rate, steps)
     θ, losses = _adapt(loss, parameters, support, inner_rate, steps, only, first_order)
     _say_if_diverged(losses, θ, inner_rate)
-    if steps and inner_rate:
-        _say_if_still(tree_map(torch.sub, θ, parameters))
-    return θ
+    return θ  # type: ignore[no-any-return]
 
 
 def maml_loss(
@@ -293,12 +297,12 @@ def maml_gradient(
         gradient, value, losses = tree_map(lambda each: each.mean(0), per_task)
     else:
         total = None
-        for t in range(tasks):
-            found = of_task(*tree_map(lambda each: each[t], (support, query)))  # noqa: B023
-            total = found if total is None else tree_map(torch.add, total, found)
+        with torch.enable_grad():
+            for t in range(tasks):
+                found = of_task(*tree_map(lambda each: each[t], (support, query)))  # noqa: B023
+                total = found if total is None else tree_map(torch.add, total, found)
         gradient, value, losses = tree_map(lambda each: each / tasks, total)
     _say_if_diverged(torch.cat([losses, value.unsqueeze(0)]), gradient, inner_rate)
-    _say_if_still(gradient)
     return OuterGradient(value, gradient)
 
 
@@ -349,7 +353,7 @@ def reptile_step(
         raise ValueError("adapted must be a sequence with the parameters of at least one task")
     for φ in tasks:
         _require_alike(parameters, φ)
-    return tree_map(
+    return tree_map(  # type: ignore[no-any-return]
         lambda θ, *φ: θ.detach() + rate * (torch.stack(φ).mean(0) - θ).detach(), parameters, *tasks
     )
 
@@ -479,7 +483,7 @@ def episode(
     for name, count in (("ways", ways), ("shots", shots), ("queries", queries)):
         _require_whole(name, count)
     need = shots + queries
-    classes, counts = labels.unique(return_counts=True)
+    classes, counts = torch.unique(labels, return_counts=True)
     able = classes[counts >= need]
     if len(able) < ways:
         raise ValueError(
@@ -638,23 +642,24 @@ def ridge_logits(
         raise ValueError(f"regularisation must be a positive number, got {regularisation}")
     n, d = support.shape
     identity = torch.eye(min(n, d), dtype=support.dtype, device=support.device)
+    weights: Tensor
     if n < d:
-        dual = torch.linalg.solve(support @ support.T + strength * identity, members)
-        return query @ support.T @ dual
-    return query @ torch.linalg.solve(
-        support.T @ support + strength * identity, support.T @ members
-    )
+        weights = support.T @ torch.linalg.solve(support @ support.T + strength * identity, members)
+    else:
+        gram = support.T @ support + strength * identity
+        weights = torch.linalg.solve(gram, support.T @ members)
+    return query @ weights
 
 
 def _adapt(
     loss: Loss,
-    parameters: Parameters,
+    parameters: Any,
     support: Any,
     inner_rate: float,
     steps: int,
     only: Sequence[str] | None,
     first_order: bool,
-) -> tuple[Parameters, Tensor]:
+) -> tuple[Any, Tensor]:
     """Give the adapted parameters, and the support loss before each step."""
     θ, losses = parameters, []
     for _ in range(steps):
@@ -668,14 +673,14 @@ def _adapt(
 
 def _gradient_at_once(
     loss: Loss,
-    parameters: Parameters,
+    parameters: Any,
     support: Any,
     query: Any,
     *settings: Any,
-) -> tuple[Parameters, Tensor, Tensor]:
+) -> tuple[Any, Tensor, Tensor]:
     """Differentiate through the inner loop; give gradient, loss and support losses."""
 
-    def after(parameters: Parameters) -> tuple[Tensor, Tensor]:
+    def after(parameters: Any) -> tuple[Tensor, Tensor]:
         θ, losses = _adapt(loss, parameters, support, *settings)
         return _scalar(loss)(θ, query), losses
 
@@ -685,39 +690,61 @@ def _gradient_at_once(
 
 def _gradient_by_factors(
     loss: Loss,
-    parameters: Parameters,
+    parameters: Any,
     support: Any,
     query: Any,
     inner_rate: float,
     steps: int,
     only: Sequence[str] | None,
     first_order: bool,
-) -> tuple[Parameters, Tensor, Tensor]:
+) -> tuple[Any, Tensor, Tensor]:
     """Multiply the query gradient by the factors I − αH; give the same as _gradient_at_once."""
-    θ, products, losses = parameters, [], []
+    θ, path, losses = parameters, [], []
     for _ in range(steps):
-        inner = _inner_gradient(loss, support, only)
-        if first_order:
-            gradient, value = inner(θ)
-        else:
-            gradient, hessian_product, value = vjp(inner, θ, has_aux=True)
-            products.append(hessian_product)
+        θ = _leaves(θ)
+        value = _scalar(loss, differentiated=True)(θ, support)
+        moving = θ if only is None else {name: θ[name] for name in _chosen(θ, only)}
+        gradient = _derivative(value, moving, create_graph=not first_order)
+        path.append((θ, gradient))
         θ = _step(θ, gradient, inner_rate)
-        losses.append(value)
-    fast = tree_map(_channels_last, (θ, query))
-    v, value = grad_and_value(_scalar(loss))(*fast)
-    for hessian_product in reversed(products):
-        (Hv,) = hessian_product(_like(gradient, v))
-        v = _step(v, Hv, inner_rate)  # v ← (I − αH) v
-    return v, value, torch.stack(losses) if losses else value.new_empty(0)
+        losses.append(value.detach())
+    θ = _leaves(tree_map(_channels_last, θ))
+    value = _scalar(loss, differentiated=True)(θ, tree_map(_channels_last, query))
+    v = _derivative(value, θ)
+    while path and not first_order:
+        θ, gradient = path.pop()
+        if any(part.requires_grad for part in tree_leaves(gradient)):  # else H is 0
+            Hv = _derivative(gradient, θ, along=_like(gradient, v))
+            v = _step(v, Hv, inner_rate)  # v ← (I − αH) v
+    return v, value.detach(), torch.stack(losses) if losses else value.new_empty(0)
+
+
+def _leaves(parameters: Any) -> Any:
+    """Cut parameters off what they were computed from, and let gradients be taken in them."""
+    return tree_map(lambda part: part.detach().requires_grad_(), parameters)
+
+
+def _derivative(
+    values: Any, parameters: Any, *, along: Any = None, create_graph: bool = False
+) -> Any:
+    """Differentiate values, along a direction where they are many, in each of the parameters."""
+    leaves, form = tree_flatten(parameters)
+    directions = None if along is None else tree_leaves(along)
+    found = torch.autograd.grad(
+        tree_leaves(values), leaves, directions, create_graph=create_graph, allow_unused=True
+    )
+    if along is None and all(each is None for each in found):
+        raise ValueError(NO_GRADIENT)
+    zeros = map(torch.zeros_like, leaves)
+    return tree_unflatten([z if g is None else g for g, z in zip(found, zeros, strict=True)], form)
 
 
 def _inner_gradient(
     loss: Loss, support: Any, only: Sequence[str] | None
-) -> Callable[[Parameters], tuple[Parameters, Tensor]]:
+) -> Callable[[Any], tuple[Any, Tensor]]:
     """Give the support gradient, by the parameters that adapt, and the loss as a function of θ."""
 
-    def gradient(θ: Parameters) -> tuple[Parameters, Tensor]:
+    def gradient(θ: Any) -> tuple[Any, Tensor]:
         if only is None:
             return grad_and_value(_scalar(loss, differentiated=True))(θ, support)
         moving = {name: θ[name] for name in _chosen(θ, only)}
@@ -727,14 +754,14 @@ def _inner_gradient(
     return gradient
 
 
-def _step(θ: Parameters, gradient: Parameters, rate: float) -> Parameters:
+def _step(θ: Any, gradient: Any, rate: float) -> Any:
     """θ − α g, where there is a gradient."""
     if isinstance(θ, Tensor):
         return θ - rate * gradient
     return {name: θ[name] - rate * gradient[name] if name in gradient else θ[name] for name in θ}
 
 
-def _like(gradient: Parameters, v: Parameters) -> Parameters:
+def _like(gradient: Any, v: Any) -> Any:
     """Keep of v what adapts."""
     return v if isinstance(v, Tensor) else {name: v[name] for name in gradient}
 
@@ -762,16 +789,13 @@ def _scalar(loss: Loss, *, differentiated: bool = False) -> Loss:
                 f"the loss must be a scalar, got the shape {shape(value)}; reduce it with mean()"
             )
         if differentiated and not value.requires_grad:
-            raise ValueError(
-                "the loss has no gradient in the parameters; compute it from the parameters it is "
-                "given, without detach(), no_grad() or rounding to integers"
-            )
+            raise ValueError(NO_GRADIENT)
         return value
 
     return checked
 
 
-def _chosen(parameters: Parameters, only: Sequence[str]) -> list[str]:
+def _chosen(parameters: Any, only: Sequence[str]) -> list[str]:
     """Give the names of the parameters that adapt."""
     if isinstance(parameters, Tensor):
         raise TypeError("only chooses among named parameters: give a dictionary, or only=None")
@@ -805,13 +829,13 @@ def _tasks(support: Any, query: Any) -> int:
     return counts[0]
 
 
-def _require_inner(parameters: Parameters, inner_rate: float, steps: int) -> None:
+def _require_inner(parameters: Any, inner_rate: float, steps: int) -> None:
     _require_parameters(parameters)
     require_number("inner_rate", inner_rate, below=math.inf)
     _require_whole("steps", steps, least=0)
 
 
-def _require_parameters(parameters: Parameters) -> None:
+def _require_parameters(parameters: Any) -> None:
     if not isinstance(parameters, dict):
         return require_float(parameters=parameters)
     if not parameters:
@@ -821,7 +845,7 @@ def _require_parameters(parameters: Parameters) -> None:
     return None
 
 
-def _require_alike(parameters: Parameters, adapted: Parameters) -> None:
+def _require_alike(parameters: Any, adapted: Any) -> None:
     """Require two trees of parameters with the same names and shapes."""
     for tree in (parameters, adapted):
         _require_parameters(tree)
@@ -830,13 +854,9 @@ def _require_alike(parameters: Parameters, adapted: Parameters) -> None:
     if not isinstance(parameters, dict):
         return require_same_shape(parameters=parameters, adapted=adapted)
     if parameters.keys() != adapted.keys():
-        raise ValueError(
-            f"adapted must have the names {sorted(parameters)}, got {sorted(adapted)}"
-        )
+        raise ValueError(f"adapted must have the names {sorted(parameters)}, got {sorted(adapted)}")
     for name, part in parameters.items():
-        require_same_shape(
-            **{f"parameters[{name!r}]": part, f"adapted[{name!r}]": adapted[name]}
-        )
+        require_same_shape(**{f"parameters[{name!r}]": part, f"adapted[{name!r}]": adapted[name]})
     return None
 
 
@@ -876,7 +896,7 @@ def _members(features: Tensor, labels: Tensor) -> Tensor:
     return members
 
 
-def _say_if_diverged(losses: Tensor, θ: Parameters, inner_rate: float) -> None:
+def _say_if_diverged(losses: Tensor, θ: Any, inner_rate: float) -> None:
     """Raise where the inner loop has left the finite numbers, warn where it climbs."""
     parts = [losses, *tree_leaves(θ)]
     if any(seen(~part.detach().isfinite().all()) for part in parts):
@@ -888,15 +908,6 @@ def _say_if_diverged(losses: Tensor, θ: Parameters, inner_rate: float) -> None:
         _warn(
             f"the inner loop diverges at inner_rate {inner_rate:g}: its losses are "
             f"{_listed(losses)}; take a smaller rate"
-        )
-
-
-def _say_if_still(movement: Parameters) -> None:
-    """Warn where no parameter has a gradient other than 0."""
-    if all(seen((part == 0).all()) for part in tree_leaves(movement)):
-        _warn(
-            "the gradient is exactly 0 in every parameter; does loss(parameters, batch) compute "
-            "with the parameters that it is given?"
         )
 
 
