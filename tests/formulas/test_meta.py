@@ -1,4 +1,4 @@
-"""Meta-learning: closed forms, plain loops, finite differences, scikit-learn, and known mistakes."""
+"""Meta-learning: closed forms, plain loops, finite differences, scikit-learn, known mistakes."""
 
 import warnings
 
@@ -140,7 +140,7 @@ class TestInnerLoop:
 
     def test_divergence_is_said(self):
         θ, b = torch.tensor(1e3), torch.tensor(0.0)
-        with pytest.raises(FloatingPointError, match="diverges at inner_rate 1e\\+20.* smaller"):
+        with pytest.raises(FloatingPointError, match=r"diverges at inner_rate 1e\+20.* smaller"):
             inner_loop(half_square, θ, b, inner_rate=1e20, steps=5)
         with pytest.warns(UserWarning, match="diverges at inner_rate 3: its losses are 5e.05, 2e"):
             inner_loop(half_square, θ, b, inner_rate=3, steps=3)
@@ -312,7 +312,7 @@ class TestMamlGradient:
     @BOTH
     def test_divergence_is_said(self, vectorised):
         b, settings = torch.zeros(2), {"vectorised": vectorised}
-        with pytest.raises(FloatingPointError, match="diverges at inner_rate 1e\\+20"):
+        with pytest.raises(FloatingPointError, match=r"diverges at inner_rate 1e\+20"):
             maml_gradient(half_square, torch.tensor(1e3), b, b, inner_rate=1e20, **settings)
         with pytest.warns(UserWarning, match="diverges at inner_rate 5: its losses are 2, 32;"):
             maml_gradient(half_square, torch.tensor(2.0), b, b, inner_rate=5, **settings)
@@ -331,11 +331,8 @@ class TestMamlGradient:
         loss = task_loss(model, lambda z, y: z.sum())
         x = torch.ones(2, 1, 50)
         found = maml_gradient(loss, of(model), (x, x), (x, x), inner_rate=0, vectorised=vectorised)
-        assert (
-            0
-            < (found.gradient["1.weight"] == 1 + 1e-9).sum()
-            + (found.gradient["1.weight"] == 1).sum()
-        )  # kept in one task and dropped in the other: (2 + 0) / 2
+        # Kept in one task and dropped in the other: the mean of 2 and 0.
+        assert (found.gradient["1.weight"] == 1).any()
 
     def test_compiles(self):
         """The compiled form of the docstring, without the C++ compiler: graphs alone."""
@@ -443,7 +440,7 @@ class TestTaskLoss:
             task_loss(half_square, mse_loss)
         with pytest.raises(ValueError, match=r"take dict\(model.named_parameters\(\)\)"):
             loss({"0.weight": normal(4, 2)}, (normal(2, 2), normal(2, 3)))
-        with pytest.raises(ValueError, match="got <class 'torch.Tensor'>"):
+        with pytest.raises(ValueError, match=r"got <class 'torch\.Tensor'>"):
             loss(normal(4), (normal(2, 2), normal(2, 3)))
 
 
