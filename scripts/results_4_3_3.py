@@ -188,6 +188,8 @@ def glyphs() -> None:
     )
     trained: dict[tuple[str, int], dict[str, Any]] = {}
 
+    train, validation, test = (letters(split) for split in ("train", "validation", "test"))
+
     def run(method: str, seed: int) -> dict[str, Any]:
         """Train one learner until doubling doesn't help; test it at equal time and at its best."""
         learner = CLASSES[method](ways=5, shots=1, seed=seed)
@@ -198,9 +200,9 @@ def glyphs() -> None:
         for doubling in range(DOUBLINGS + 1):
             due = FIRST[method] * 2**doubling - done
             start = time.process_time()
-            learner.train(letters("train"), due)
+            learner.train(train, due)
             done, used = done + due, used + time.process_time() - start
-            found = accuracies(learner.classify, letters("validation"), 1, 5_000)
+            found = accuracies(learner.classify, validation, 1, 5_000)
             curve.append(
                 {
                     "method": method,
@@ -212,7 +214,7 @@ def glyphs() -> None:
             )
             tests.append(
                 {
-                    name: statistics.fmean(accuracies(classify, letters("test"), 1, 6_000))
+                    name: statistics.fmean(accuracies(classify, test, 1, 6_000))
                     for name, classify in classifiers(method, learner).items()
                 }
             )
