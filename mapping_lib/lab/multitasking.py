@@ -38,6 +38,7 @@ __all__ = [
     "METHODS",
     "Balance",
     "GradNorm",
+    "Step",
     "Task",
     "TaskNetwork",
     "TaskProblem",
