@@ -302,7 +302,7 @@ def maml_gradient(
                 found = of_task(*tree_map(lambda each: each[t], (support, query)))  # noqa: B023
                 total = found if total is None else tree_map(torch.add, total, found)
         gradient, value, losses = tree_map(lambda each: each / tasks, total)
-    _say_if_diverged(torch.cat([losses, value.unsqueeze(0)]), gradient, inner_rate)
+    _say_if_diverged(torch.cat([losses, value.unsqueeze(0)]), {}, inner_rate)
     return OuterGradient(value, gradient)
 
 
