@@ -435,9 +435,10 @@ def mgda_weights(gradients: Tensor) -> Tensor:
 
     rows = gradients.detach()
     rows = rows / rows.abs().max().clamp(min=torch.finfo(rows.dtype).tiny)
-    rows = rows.float() if rows.dtype.itemsize < 4 else rows
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     values, vectors = torch.linalg.eigh((rows @ rows.T).cpu().double())
-    root = (values / values.max().clamp(min=1e-300)).clamp(min=0).sqrt().unsqueeze(1) * vectors.T
+    # A square root of the inner products has the same lengths: T numbers a task in place of P.
+    root = values.clamp(min=0).sqrt().unsqueeze(1) * vectors.T
     ones = torch.ones_like(root[:1])
     system = torch.cat([root, ones]).numpy()
     x = torch.from_numpy(nnls(system, torch.eye(len(system))[-1].numpy())[0])

@@ -431,6 +431,13 @@ def test_weights_do_not_depend_on_a_common_scale(dtype, scale):
     assert_close(w.double(), numbers(0.8, 0.2), atol=5e-3, rtol=0)
 
 
+def test_weights_of_many_parameters_are_exact():
+    g = normal(3, 50_000, seed=1, dtype=torch.float32) + 1
+    w, d = mgda_weights(g).double(), mgda_weights(g).double() @ g.double()
+    assert_close(g.double() @ d, (d @ d).expand(3), atol=0, rtol=1e-5)
+    assert_close(w.sum(), numbers(1.0).sum(), atol=1e-6, rtol=0)
+
+
 def test_zero_gradients_do_no_harm():
     w = mgda_weights(torch.zeros(3, 2))
     assert_close(w.sum(), torch.tensor(1.0))
@@ -549,6 +556,7 @@ def test_bad_losses_are_refused(function, losses, error, words):
 
 BAD_WEIGHTS = [
     ([1.0], ValueError, r"one entry for each of the 2 tasks, got the shape \(1,\)"),
+    ([1.0, 1.0, 1.0], ValueError, r"got the shape \(3,\)"),
     (torch.ones(1, 2), ValueError, r"got the shape \(1, 2\)"),
     ([1.0, -0.5], ValueError, "weights must not be negative, got -0.5"),
     ([0.0, 0.0], ValueError, "weights must not all be 0"),
