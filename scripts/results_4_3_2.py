@@ -62,7 +62,6 @@ WHAT = {
     "equal lengths": "each gradient divided by its length, times their mean length",
 }
 
-SHARING_STEPS = 300
 LABELS = (1, 5, 20)
 COMPANY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "digit alone": (("digit",), ()),
@@ -156,7 +155,7 @@ def sharing() -> None:
             for name, (names, _) in COMPANY.items()
         },
         packages=PACKAGES,
-        settings={"steps": SHARING_STEPS, "batch": BATCH, "Adam's rate": 1e-3},
+        settings={"steps": STEPS, "batch": BATCH, "Adam's rate": 1e-3},
     )
 
     def row(key: dict[str, Any]) -> dict[str, float]:
@@ -164,7 +163,7 @@ def sharing() -> None:
         problem, others = digit_tasks(key["seed"], labels_per_class=key["labels_per_class"])
         problem = problem.only(*names).labelled(**dict.fromkeys(everywhere, others))
         network = TaskNetwork(problem.tasks, seed=key["seed"])
-        train(network, problem, fixed(), steps=SHARING_STEPS, batch_size=BATCH, seed=key["seed"])
+        train(network, problem, fixed(), steps=STEPS, batch_size=BATCH, seed=key["seed"])
         return {"accuracy": scores(network, problem, problem.test)["digit"]}
 
     recorder.measure(

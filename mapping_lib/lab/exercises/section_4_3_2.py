@@ -18,50 +18,61 @@ def two_gradients_on_paper(answer: Any) -> str | None:
     if not isinstance(answer, list | tuple | Tensor) or len(answer) != 5:
         return "give a list of five numbers: [cosine, first and second entry, weight, weight]"
     cosine, *projected, first, second = answer
+    g, other = torch.tensor([1.0, 2.0]), torch.tensor([2.0, -3.0])
+    part = -4 / 13 * other
     return (
-        compare(
+        _on_paper(
             cosine,
-            -0.6,
+            -4 / 65**0.5,
             what="the cosine",
             hints={
-                "this is the inner product; divide it by both lengths": -6.0,
-                "divide by both lengths, not by their squares: the first is 2, the second 5": -0.06,
-                "divide by the other length as well": -3.0,
+                "this is the inner product; divide it by both lengths": -4.0,
+                "divide by both lengths, not by their squares: these are 5 and 13": -4 / 65,
+                "divide by the second length as well": -4 / 5**0.5,
+                "divide by the first length as well": -4 / 13**0.5,
             },
         )
-        or compare(
+        or _on_paper(
             projected,
-            [1.28, 0.96],
+            [21 / 13, 14 / 13],
             what="the projected gradient",
             hints={
-                "this is the part along the second gradient; it is what is taken away": [
-                    0.72,
-                    -0.96,
-                ],
-                "the part was added: the sign of the inner product counts": [2.72, -0.96],
-                "this projects the second gradient; the first is asked for": [0.0, 4.0],
+                "this is the part along the second gradient; it is what is taken away": part,
+                "the part was added: the sign of the inner product counts": g + part,
+                "this projects the second gradient; the first is asked for": other + 4 / 5 * g,
                 "divide by the squared length of the second gradient, not by its length": (
-                    [2 - 6 * 3 / 5, 6 * 4 / 5]
+                    g + 4 / 13**0.5 * other
+                ),
+                "divide by the squared length of the second gradient, not of the first": (
+                    g + 4 / 5 * other
                 ),
             },
         )
-        or compare(
+        or _on_paper(
             [first, second],
-            [31 / 41, 10 / 41],
+            [17 / 26, 9 / 26],
             what="the pair of weights",
             hints={
                 "these are the shares the other way round: the longer gradient counts less": (
-                    [10 / 41, 31 / 41]
+                    [9 / 26, 17 / 26]
                 ),
                 "these would make orthogonal gradients shortest; here they conflict": (
-                    [25 / 29, 4 / 29]
+                    [13 / 18, 5 / 18]
                 ),
                 "these make both parts equally long; the shortest combination is another": (
-                    [5 / 7, 2 / 7]
+                    [13**0.5 / (13**0.5 + 5**0.5), 5**0.5 / (13**0.5 + 5**0.5)]
                 ),
             },
         )
     )
+
+
+def _on_paper(value: Any, due: Any, *, what: str, hints: dict[str, Any]) -> str | None:
+    """Compare numbers that were worked out by hand: three digits are enough, two are not."""
+    message = compare(value, due, what=what, hints=hints, tolerance=4e-3)
+    if message and compare(value, due, tolerance=1e-2) is None:
+        return f"{what} is right so far, but too coarse: give fractions, or three digits"
+    return message
 
 
 @exercise("4.3.2-b")
@@ -81,6 +92,9 @@ def surgery(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
             "the part along the other gradient was added; subtract it": g + part,
             "divide by the squared length of the other gradient": g - inner * other,
             "divide by the squared length, not by the length": g - inner / other.norm() * other,
+            "divide by the squared length of the other gradient, not of the first": (
+                g - inner / (g @ g) * other
+            ),
             "the other gradient was projected; the first one is asked for": (
                 other - inner / (g @ g) * g
             ),
@@ -129,12 +143,15 @@ def shortest(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
     inside = (b @ (b - a)) / (a - b).square().sum()
     message = compare(
         answer(a, b),
-        inside,
+        float(inside),
         what="the weight of the first gradient",
         hints={
             "this is the weight of the second gradient": 1 - inside,
             "this holds for orthogonal gradients; the inner product is missing": (
                 (b @ b) / (a @ a + b @ b)
+            ),
+            "this makes both parts equally long; the shortest combination is another": (
+                b.norm() / (a.norm() + b.norm())
             ),
             "divide by the squared length of the difference": b @ (b - a),
             "divide by the squared length of the difference, not by the length": (
@@ -145,16 +162,15 @@ def shortest(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
     )
     if message:
         return message
-    one, zero = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     longer = 3 * a  # the first alone is shorter than any mixture
     return compare(
         answer(a, longer),
-        one,
+        1.0,
         what="where the second gradient is longer and points the same way, the weight",
         hints={"a weight lies between 0 and 1: clamp it": (longer @ (longer - a)) / (4 * (a @ a))},
     ) or compare(
         answer(longer, a),
-        zero,
+        0.0,
         what="where the first gradient is longer and points the same way, the weight",
         hints={"a weight lies between 0 and 1: clamp it": (a @ (a - longer)) / (4 * (a @ a))},
     )

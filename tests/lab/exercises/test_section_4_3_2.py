@@ -2,7 +2,7 @@
 
 import torch
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 
 def projected(g, other):
@@ -21,18 +21,22 @@ def beats(points, strictly_all=False):
 
 CASES = {
     "4.3.2-a": Case(
-        solution=[-0.6, 1.28, 0.96, 31 / 41, 10 / 41],
+        solution=[-4 / 65**0.5, 21 / 13, 14 / 13, 17 / 26, 9 / 26],
         wrong={
-            "inner product": [-6, 1.28, 0.96, 31 / 41, 10 / 41],
-            "not by their squares": [-0.06, 1.28, 0.96, 31 / 41, 10 / 41],
-            "other length": [-3, 1.28, 0.96, 31 / 41, 10 / 41],
-            "what is taken away": [-0.6, 0.72, -0.96, 31 / 41, 10 / 41],
-            "was added": [-0.6, 2.72, -0.96, 31 / 41, 10 / 41],
-            "the first is asked for": [-0.6, 0.0, 4.0, 31 / 41, 10 / 41],
-            "not by its length": [-0.6, -1.6, 4.8, 31 / 41, 10 / 41],
-            "other way round": [-0.6, 1.28, 0.96, 10 / 41, 31 / 41],
-            "orthogonal": [-0.6, 1.28, 0.96, 25 / 29, 4 / 29],
-            "equally long": [-0.6, 1.28, 0.96, 5 / 7, 2 / 7],
+            "inner product": [-4, 21 / 13, 14 / 13, 17 / 26, 9 / 26],
+            "not by their squares": [-4 / 65, 21 / 13, 14 / 13, 17 / 26, 9 / 26],
+            "second length as well": [-4 / 5**0.5, 21 / 13, 14 / 13, 17 / 26, 9 / 26],
+            "first length as well": [-4 / 13**0.5, 21 / 13, 14 / 13, 17 / 26, 9 / 26],
+            "cosine is right so far, but too coarse": [-0.5, 21 / 13, 14 / 13, 17 / 26, 9 / 26],
+            "what is taken away": [-0.496, -8 / 13, 12 / 13, 17 / 26, 9 / 26],
+            "was added": [-0.496, 5 / 13, 38 / 13, 17 / 26, 9 / 26],
+            "the first is asked for": [-0.496, 2.8, -1.4, 17 / 26, 9 / 26],
+            "not by its length": [-0.496, 3.2188, -1.3282, 17 / 26, 9 / 26],
+            "not of the first": [-0.496, 2.6, -0.4, 17 / 26, 9 / 26],
+            "other way round": [-0.496, 1.615, 1.077, 9 / 26, 17 / 26],
+            "orthogonal": [-0.496, 1.615, 1.077, 13 / 18, 5 / 18],
+            "equally long": [-0.496, 1.615, 1.077, 0.61688, 0.38312],
+            "weights is right so far, but too coarse": [-0.496, 1.615, 1.077, 0.65, 0.35],
             "five numbers": -0.6,
         },
     ),
@@ -44,6 +48,7 @@ CASES = {
             "was added": lambda g, o: g + (g @ o) / (o @ o) * o,
             "squared length of the other": lambda g, o: g - (g @ o) * o,
             "not by the length": lambda g, o: g - (g @ o) / o.norm() * o,
+            "not of the first": lambda g, o: g - (g @ o) / (g @ g) * o,
             "the first one is asked for": lambda g, o: o - (g @ o) / (g @ g) * g,
             "nothing may be taken away": lambda g, o: g - (g @ o) / (o @ o) * o,
         },
@@ -64,6 +69,7 @@ CASES = {
         wrong={
             "weight of the second": lambda a, b: 1 - shortest(a, b),
             "holds for orthogonal": lambda a, b: (b @ b) / (a @ a + b @ b),
+            "both parts equally long": lambda a, b: b.norm() / (a.norm() + b.norm()),
             "divide by the squared length of the difference": lambda a, b: (b - a) @ b,
             "not by the length": lambda a, b: (b - a) @ b / (b - a).norm(),
             "inner product has the wrong sign": lambda a, b: (a + b) @ b / (a + b).square().sum(),
@@ -87,3 +93,11 @@ CASES = {
         },
     ),
 }
+
+
+def test_numbers_from_paper_may_be_rounded_to_three_digits():
+    assert check("4.3.2-a", [-0.496, 1.62, 1.08, 0.654, 0.346])
+
+
+def test_a_weight_may_be_a_plain_number():
+    assert check("4.3.2-d", lambda a, b: shortest(a, b).item())
