@@ -229,6 +229,12 @@ def try_module(module: str, size: int) -> Outcome:
     return outcome
 
 
+def formula_modules() -> list[str]:
+    """Return the names of the modules with formulas."""
+    paths = ROOT.glob("mapping_lib/*.py")
+    return sorted(path.stem for path in paths if not path.stem.startswith("_"))
+
+
 def stored(modules: list[str]) -> dict[str, Outcome]:
     """Read what became of those modules that have been tried."""
     if not OUTCOMES.exists():
@@ -246,7 +252,10 @@ def store(outcomes: dict[str, Outcome]) -> None:
     content = {name: asdict(outcomes[name]) for name in sorted(outcomes)}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     OUTCOMES.write_text(text + "\n", encoding="utf-8")
-    REPORT.write_text(report(list(outcomes.values()), explanations()), encoding="utf-8")
+    missing = [name for name in formula_modules() if name not in outcomes]
+    note = f"\nNot tried in full yet: {', '.join(f'`{name}`' for name in missing)}.\n"
+    text = report(list(outcomes.values()), explanations()) + note * bool(missing)
+    REPORT.write_text(text, encoding="utf-8")
 
 
 def explanations() -> dict[tuple[str, str, str], str]:
@@ -293,9 +302,7 @@ def report(outcomes: list[Outcome], why: dict[tuple[str, str, str], str]) -> str
 def main() -> int:
     """Try the modules named on the command line, or all, and say how many mutants were killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    modules = sorted(
-        path.stem for path in ROOT.glob("mapping_lib/*.py") if not path.stem.startswith("_")
-    )
+    modules = formula_modules()
     parser.add_argument("module", nargs="*", choices=[*modules, []], help="default: all")
     parser.add_argument("--sample", type=int, default=SAMPLE, help="mutants a module")
     arguments = parser.parse_args()

@@ -63,6 +63,24 @@ def quiet(function, *arguments, **settings):
         return function(*arguments, **settings)
 
 
+@pytest.mark.parametrize(
+    ("function", "settings"),
+    [
+        (kernel_mean_matching, {}),
+        (kliep, {"bandwidth": 1.0, "generator": generator()}),
+        (classifier_ratio, {}),
+    ],
+)
+def test_domains_may_be_named_and_settings_must(function, settings):
+    source, target = shifted()
+    assert_close(
+        quiet(function, source=source, target=target, **settings),
+        quiet(function, source, target, **settings),
+    )
+    with pytest.raises(TypeError, match="positional"):
+        function(source, target, 1.0)
+
+
 class TestEffectiveSampleSize:
     def test_by_hand(self):
         assert_close(effective_sample_size(torch.tensor([3.0, 1.0, 0.0])), torch.tensor(1.6))
@@ -361,6 +379,28 @@ def likelihood(source, target, centres, bandwidth):
 
 
 class TestKliep:
+    def test_the_bandwidth_is_the_likeliest_on_rows_held_out(self):
+        """The fit's own rows would choose 0.2 here, and a single held-out row 0.8."""
+        draw = generator()
+        source = 1.5 * torch.randn(60, 1, generator=draw, dtype=torch.float64)
+        target = 0.6 * torch.randn(15, 1, generator=draw, dtype=torch.float64) + 0.5
+        order, fold = torch.randperm(15, generator=generator()), torch.arange(15) % 5
+        bandwidths = (0.1, 0.2, 0.4, 0.8)
+
+        def likelihood(bandwidth):
+            settings = {"bandwidth": bandwidth, "generator": generator()}
+            held = (
+                kliep(source, target[order[fold != k]], at=target[order[fold == k]], **settings)
+                for k in range(5)
+            )
+            return torch.cat(list(held)).log().sum()
+
+        best = max(bandwidths, key=likelihood)
+        assert best == 0.4
+        expected = kliep(source, target, bandwidth=best, generator=generator())
+        found = kliep(source, target, bandwidth=bandwidths, generator=generator())
+        assert_close(found, expected)
+
     def test_far_apart_rows_get_their_shares(self):
         source = torch.tensor([[0.0], [99.0], [198.0]])
         target = torch.tensor([[0.0], [0.0], [0.0], [99.0], [198.0]])
@@ -749,6 +789,11 @@ class TestSelectConfident:
 
 class TestKCenter:
     rows = torch.tensor([[0.0, 0.0], [1.0, 0.0], [10.0, 0.0], [10.0, 4.0], [0.0, 3.0]])
+
+    @pytest.mark.parametrize("row", [5, 6, -1])
+    def test_chosen_rows_must_exist(self, row):
+        with pytest.raises(ValueError, match="rows from 0 to 4"):
+            k_center(self.rows, count=1, chosen=torch.tensor([0, row]))
 
     def test_by_hand(self):
         assert k_center(self.rows, count=4, chosen=torch.tensor([1])).tolist() == [3, 2, 4, 0]
