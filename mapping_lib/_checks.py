@@ -104,6 +104,18 @@ def require_features(*, least: int = 1, **sets: Tensor) -> None:
         )
 
 
+def require_logits(*, instead: str = "at least two are needed", **logits: Tensor) -> None:
+    """Require rows of finite logits of several classes; `instead` says what to do with one."""
+    require_float(**logits)
+    require_matrix(**logits)
+    require_finite(**logits)
+    for name, tensor in logits.items():
+        if tensor.shape[1] == 1:
+            raise ValueError(
+                f"{name} {shape(tensor)} has one class only, whose softmax is always 1; {instead}"
+            )
+
+
 def require_labels(name: str, labels: Tensor, n: int, classes: int | None = None) -> None:
     """Require one class a row: whole numbers from 0, below `classes` where that is given."""
     require_tensor(**{name: labels})

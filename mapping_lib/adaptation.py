@@ -17,7 +17,7 @@ from mapping_lib._checks import (
     require_finite,
     require_float,
     require_labels,
-    require_matrix,
+    require_logits,
     require_number,
     require_same_shape,
     require_tensor,
@@ -299,7 +299,7 @@ def conditional_features(features: Tensor, logits: Tensor) -> Tensor:
     """
     require_features(features=features)
     require_float(features=features, logits=logits)
-    _require_logits(logits=logits)
+    require_logits(logits=logits)
     warn_of_distribution(logits=logits)
     _require_rows(len(features), logits=logits)
     return (features.unsqueeze(2) * logits.softmax(dim=1).unsqueeze(1)).flatten(1)
@@ -341,7 +341,7 @@ def certainty_weights(logits: Tensor) -> Tensor:
     >>> certainty_weights(torch.tensor([[0., 0.], [9., -1e9]]))
     tensor([1.5000, 2.0000])
     """
-    _require_logits(logits=logits)
+    require_logits(logits=logits)
     warn_of_distribution(logits=logits)
     return 1 + torch.exp(-_entropies(logits.detach()))
 
@@ -387,7 +387,7 @@ def classifier_discrepancy(logits: Tensor, other_logits: Tensor) -> Tensor:
     >>> classifier_discrepancy(torch.tensor([[0., 0.]]), torch.tensor([[0., -1e9]]))
     tensor(0.5000)
     """
-    _require_logits(logits=logits, other_logits=other_logits)
+    require_logits(logits=logits, other_logits=other_logits)
     require_same_shape(logits=logits, other_logits=other_logits)
     warn_of_distribution(logits=logits, other_logits=other_logits)
     return (logits.softmax(dim=1) - other_logits.softmax(dim=1)).abs().mean()
@@ -436,7 +436,7 @@ def information_maximisation(logits: Tensor) -> Tensor:
     >>> information_maximisation(torch.tensor([[0., -1e9], [-1e9, 0.]]))  # -log 2
     tensor(-0.6931)
     """
-    _require_logits(logits=logits)
+    require_logits(logits=logits)
     _require_two_rows(logits=logits)
     warn_of_distribution(logits=logits)
     log_mean = logits.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
@@ -490,7 +490,7 @@ def minimum_class_confusion(logits: Tensor, *, temperature: float = 2.5) -> Tens
     >>> minimum_class_confusion(torch.zeros(3, 4))
     tensor(0.7500)
     """
-    _require_logits(logits=logits)
+    require_logits(logits=logits)
     _require_two_rows(logits=logits)
     warn_of_distribution(logits=logits)
     _require_positive("temperature", temperature)
@@ -573,7 +573,7 @@ def deep_jdot(
     """
     require_features(source_features=source_features, target_features=target_features)
     require_float(target_features=target_features, target_logits=target_logits)
-    _require_logits(target_logits=target_logits)
+    require_logits(target_logits=target_logits)
     warn_of_distribution(target_logits=target_logits)
     _require_rows(len(target_features), target_logits=target_logits)
     require_labels("source_labels", source_labels, len(source_features), target_logits.shape[1])
@@ -883,7 +883,7 @@ def soft_neighbourhood_density(logits: Tensor, *, temperature: float = 0.05) -> 
     >>> soft_neighbourhood_density(torch.tensor([[0., -9.], [0., -9.], [0., -9.]]))  # log 2
     tensor(0.6931)
     """
-    _require_logits(logits=logits)
+    require_logits(logits=logits)
     warn_of_distribution(logits=logits)
     _require_positive("temperature", temperature)
     if len(logits) < 3:
@@ -949,18 +949,6 @@ def _one_logit(name: str, logits: Tensor) -> Tensor:
             "discriminator of two domains has one output"
         )
     return logits
-
-
-def _require_logits(**logits: Tensor) -> None:
-    require_float(**logits)
-    require_matrix(**logits)
-    require_finite(**logits)
-    for name, tensor in logits.items():
-        if tensor.shape[1] == 1:
-            raise ValueError(
-                f"{name} {shape(tensor)} has one class only, whose softmax is always 1; "
-                "at least two are needed"
-            )
 
 
 def _require_two_rows(**tensors: Tensor) -> None:

@@ -16,6 +16,7 @@ from mapping_lib._checks import (
     require_distribution,
     require_finite,
     require_float,
+    require_logits,
     require_matrix,
     require_number,
     seen,
@@ -377,11 +378,7 @@ def pseudo_labels(logits: Tensor, *, threshold: float) -> PseudoLabels:
     >>> pseudo_labels(torch.tensor([[0., 9.], [1., 0.]]), threshold=0.9)
     PseudoLabels(labels=tensor([1, 0]), mask=tensor([ True, False]))
     """
-    require_float(logits=logits)
-    require_matrix(logits=logits)
-    require_finite(logits=logits)
-    if logits.shape[1] == 1:
-        raise ValueError(f"logits {shape(logits)} has one class only, of which every row is sure")
+    require_logits(logits=logits)
     require_number("threshold", threshold, most=1)
     warn_of_distribution(logits=logits)
     sure, labels = logits.detach().softmax(dim=1).max(dim=1)

@@ -22,6 +22,7 @@ from mapping_lib._checks import (
     seen,
     shape,
 )
+from mapping_lib._modules import modes_kept
 from mapping_lib._names import suggest
 from mapping_lib.distances import mmd
 from mapping_lib.mappings import Layer, linear
@@ -153,10 +154,9 @@ def extract(
         return hook
 
     hooks = [modules[name].register_forward_hook(keep(name)) for name in found]
-    training = {module: module.training for module in model.modules()}
     try:
-        model.eval()
-        with torch.no_grad():
+        with modes_kept(model), torch.no_grad():
+            model.eval()
             for part in torch.split(inputs, batch_size):
                 batch.clear()
                 with contextlib.suppress(_ReachedLast):
@@ -168,8 +168,6 @@ def extract(
     finally:
         for handle in hooks:
             handle.remove()
-        for module, mode in training.items():
-            module.training = mode
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 

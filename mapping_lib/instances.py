@@ -18,7 +18,7 @@ from mapping_lib._checks import (
     require_finite,
     require_float,
     require_labels,
-    require_matrix,
+    require_logits,
     require_number,
     seen,
     shape,
@@ -542,11 +542,7 @@ def select_confident(
     >>> select_confident(logits, threshold=0.9), select_confident(logits, count=1)
     (tensor([1, 2]), tensor([1]))
     """
-    require_float(logits=logits)
-    require_matrix(logits=logits)
-    require_finite(logits=logits)
-    if logits.shape[1] == 1:
-        raise ValueError(f"logits {shape(logits)} has one class only, of which every row is sure")
+    require_logits(logits=logits)
     if (threshold is None) == (count is None):
         raise ValueError(
             f"give either threshold or count, got threshold={threshold}, count={count}"

@@ -13,16 +13,17 @@ from mapping_lib._checks import (
     require_distribution,
     require_finite,
     require_float,
-    require_matrix,
+    require_logits,
     require_same_shape,
     require_tensor,
     seen,
-    shape,
     warn_of_distribution,
     warn_of_probabilities,
 )
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "entropy", "kl_divergence", "mse"]
+
+ONE_LOGIT = "use binary_cross_entropy for a single logit"
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -159,7 +160,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     >>> cross_entropy(torch.tensor([[0., 0., 0., -1e9]]), torch.tensor([2]))  # log 3
     tensor(1.0986)
     """
-    _require_logits(logits=logits)
+    require_logits(logits=logits, instead=ONE_LOGIT)
     require_tensor(target=target)
     warn_of_distribution(logits=logits)
     log_p = logits.log_softmax(dim=1)
@@ -213,7 +214,7 @@ def kl_divergence(logits: Tensor, reference_logits: Tensor) -> Tensor:
     >>> kl_divergence(torch.tensor([[0., 0., -1e9]]), torch.tensor([[0., 0., 0.]]))  # log 3/2
     tensor(0.4055)
     """
-    _require_logits(logits=logits, reference_logits=reference_logits)
+    require_logits(logits=logits, reference_logits=reference_logits, instead=ONE_LOGIT)
     require_same_shape(logits=logits, reference_logits=reference_logits)
     warn_of_distribution(logits=logits, reference_logits=reference_logits)
     log_p = logits.log_softmax(dim=1)
@@ -259,22 +260,10 @@ def entropy(logits: Tensor) -> Tensor:
     >>> entropy(torch.tensor([[0., 0., -1e9], [5., -1e9, -1e9]]))  # (log 2 + 0) / 2
     tensor(0.3466)
     """
-    _require_logits(logits=logits)
+    require_logits(logits=logits, instead=ONE_LOGIT)
     warn_of_distribution(logits=logits)
     log_p = logits.log_softmax(dim=1)
     return -(log_p.exp() * log_p).sum(dim=1).mean()
-
-
-def _require_logits(**logits: Tensor) -> None:
-    require_float(**logits)
-    require_matrix(**logits)
-    require_finite(**logits)
-    for name, tensor in logits.items():
-        if tensor.shape[1] == 1:
-            raise ValueError(
-                f"{name} {shape(tensor)} has one class only, whose softmax is always 1; "
-                "use binary_cross_entropy for a single logit"
-            )
 
 
 def _require_labels(target: Tensor, logits: Tensor) -> None:

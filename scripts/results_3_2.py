@@ -57,6 +57,7 @@ from mapping_lib.features import extract
 from mapping_lib.lab import backbones, results
 from mapping_lib.lab.corruption import STRENGTHS, corrupt, digit_classifier, stream
 from mapping_lib.lab.data import Images, photographs
+from mapping_lib.lab.training import predict as outputs_of
 from mapping_lib.losses import entropy
 from mapping_lib.parameters import (
     adabn,
@@ -119,13 +120,51 @@ def share_right(predict: Predict, images: Images) -> float:
 
 def classify(model: nn.Module) -> Predict:
     """Return what a model of images predicts, as a function."""
+    return lambda images: outputs_of(model, images, batch_size=64).argmax(1)
 
-    def predict(images: Tensor) -> Tensor:
-        model.eval()
-        with torch.no_grad():
-            return torch.cat([model(batch).argmax(1) for batch in images.split(64)])
 
-    return predict
+def chosen_settings(
+    recorder: results.Recorder,
+    methods: dict[str, Candidate],
+    tuning: Callable[[], Problem],
+    test: Images,
+) -> dict[str, Any]:
+    """Choose what isn't chosen yet, and return the setting of each method."""
+    done = {row["method"] for row in recorder.rows("chosen")}
+    if due := methods.keys() - done:
+        problem = tuning()
+        for name in (name for name in methods if name in due):
+            recorder.extend("chosen", [choose(name, methods[name], problem, test)])
+    return {row["method"]: row["setting"] for row in recorder.rows("chosen")}
+
+
+def measure_candidates(
+    recorder: results.Recorder,
+    methods: dict[str, Candidate],
+    tuning: Callable[[], Problem],
+    problem_by: Callable[[int, int], Problem],
+    labels: Sequence[int],
+) -> None:
+    """Choose the settings, then measure each method at each number of labels by seed."""
+    test = problem_by(labels[0], SEEDS[0]).test  # the same for all
+    settings = chosen_settings(recorder, methods, tuning, test)
+
+    def measure(key: results.Row) -> dict[str, float]:
+        problem = problem_by(key["labels_per_class"], key["seed"])
+        torch.manual_seed(key["seed"])
+        method = key["method"]
+        predict, seconds = methods[method].train(problem, key["seed"], settings[method])
+        return {"accuracy": share_right(predict, problem.test), "seconds": seconds}
+
+    recorder.measure(
+        [
+            {"method": method, "labels_per_class": count, "seed": seed}
+            for seed in SEEDS
+            for count in labels
+            for method in methods
+        ],
+        measure,
+    )
 
 
 # photographs: from which of twenty pictures was a patch cut?
@@ -282,24 +321,7 @@ def measure_photographs() -> None:
             "bottleneck": BOTTLENECK,
         },
     )
-    settings = chosen_settings(recorder, METHODS, tuning_problem, problem_of(1, 0).test)
-
-    def measure(key: results.Row) -> dict[str, float]:
-        problem = problem_of(key["labels_per_class"], key["seed"])
-        torch.manual_seed(key["seed"])
-        method = key["method"]
-        predict, seconds = METHODS[method].train(problem, key["seed"], settings[method])
-        return {"accuracy": share_right(predict, problem.test), "seconds": seconds}
-
-    recorder.measure(
-        [
-            {"method": method, "labels_per_class": labels, "seed": seed}
-            for seed in SEEDS
-            for labels in LABELS
-            for method in METHODS
-        ],
-        measure,
-    )
+    measure_candidates(recorder, METHODS, tuning_problem, problem_of, LABELS)
 
 
 def described(methods: dict[str, Candidate], labels: int) -> dict[str, results.Method]:
@@ -434,24 +456,7 @@ def measure_noise() -> None:
             "batch": BATCH,
         },
     )
-    settings = chosen_settings(recorder, NOISE_METHODS, noise_tuning, noise_problem(20, 0).test)
-
-    def measure(key: results.Row) -> dict[str, float]:
-        problem = noise_problem(key["labels_per_class"], key["seed"])
-        torch.manual_seed(key["seed"])
-        method = key["method"]
-        predict, seconds = NOISE_METHODS[method].train(problem, key["seed"], settings[method])
-        return {"accuracy": share_right(predict, problem.test), "seconds": seconds}
-
-    recorder.measure(
-        [
-            {"method": method, "labels_per_class": labels, "seed": seed}
-            for seed in SEEDS
-            for labels in NOISE_LABELS
-            for method in NOISE_METHODS
-        ],
-        measure,
-    )
+    measure_candidates(recorder, NOISE_METHODS, noise_tuning, noise_problem, NOISE_LABELS)
 
 
 # corruption: batch norm's statistics and parameters follow spoilt digits
@@ -569,21 +574,6 @@ def measure_corruption() -> None:
         ],
         measure,
     )
-
-
-def chosen_settings(
-    recorder: results.Recorder,
-    methods: dict[str, Candidate],
-    tuning: Callable[[], Problem],
-    test: Images,
-) -> dict[str, Any]:
-    """Choose what isn't chosen yet, and return the setting of each method."""
-    done = {row["method"] for row in recorder.rows("chosen")}
-    if due := methods.keys() - done:
-        problem = tuning()
-        for name in (name for name in methods if name in due):
-            recorder.extend("chosen", [choose(name, methods[name], problem, test)])
-    return {row["method"]: row["setting"] for row in recorder.rows("chosen")}
 
 
 if __name__ == "__main__":

@@ -310,7 +310,8 @@ def balance(method: str, problem: TaskProblem, *, seed: int) -> Balance:
     Parameters
     ----------
     method
-        One of ``METHODS``. "equal lengths" divides each gradient by its length.
+        One of ``METHODS``. "equal lengths" divides each gradient by its length and
+        multiplies it by the mean length.
     problem
         Whose tasks are to be balanced.
     seed

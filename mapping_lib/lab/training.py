@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
+from mapping_lib._modules import modes_kept
 from mapping_lib.lab import machine
 from mapping_lib.lab.machine import device, seed_everything, shows_progress, single_thread
 
@@ -161,7 +162,7 @@ def fit(
     step = 0
     with (
         torch.random.fork_rng(devices=range(torch.cuda.device_count() if on_gpu else 0)),
-        _modes_kept(model),
+        modes_kept(model),
         tqdm(total=epochs, unit="epoch", leave=False, disable=not shows_progress(progress)) as bar,
     ):
         (torch if on_gpu else torch.default_generator).manual_seed(seed)
@@ -223,7 +224,7 @@ def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 256) -> Tenso
     if len(inputs) == 0:
         raise ValueError("there are no inputs to predict from")
     parameter = next(model.parameters(), inputs)
-    with _modes_kept(model), torch.no_grad():
+    with modes_kept(model), torch.no_grad():
         model.eval()
         outputs = [model(batch.to(parameter.device)) for batch in torch.split(inputs, batch_size)]
     return torch.cat(outputs).to(inputs.device)
@@ -321,16 +322,6 @@ def _train_mode(model: nn.Module, frozen_batch_norm: bool) -> None:
             own = list(module.parameters())
             if own and not any(parameter.requires_grad for parameter in own):
                 module.eval()
-
-
-@contextmanager
-def _modes_kept(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager
