@@ -4,6 +4,7 @@ The former is a quadratic program whose kernel matrix K is dense, positive semid
 kappa, without negative entries.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -13,32 +14,43 @@ SMALL = 500  # numbers up to which the interior point method comes first
 EXACT = 1e-9  # of the objective, which the interior point method may miss; of many 100 times it
 NEAR = 1e-6  # of the objective, which projected gradients may miss
 PRODUCTS = 0.1  # with K for each number, after which projected gradients give up
+NOTHING = 1e-10  # of K's mean square length, which a root of low rank may miss
 LIKELY = 1e-8  # nats a row, which the mixture's likelihood may miss
 
 
 def matching_weights(
-    K: Tensor, kappa: Tensor, *, bound: float, least: float, most: float
+    K: Tensor, kappa: Tensor, *, ridge: float, bound: float, least: float, most: float
 ) -> Tensor:
-    """Minimise ½ xᵀKx - κᵀx over 0 ≤ x ≤ bound and least ≤ sum x ≤ most, in 64 bits.
+    """Minimise ½ xᵀ(K + ridge I)x - κᵀx over 0 ≤ x ≤ bound and least ≤ sum x ≤ most, in 64 bits.
 
-    Many numbers by projected gradients; few, or what these don't settle, by interior points.
+    Few numbers, and a K of low rank, by interior points; others by projected gradients, and what
+    these don't settle by interior points after all.
     """
-    if len(kappa) > SMALL:
+    root = low_rank_root(K)
+    K = K + ridge * torch.eye(len(K)).to(K)
+    if root is None and len(kappa) > SMALL:
         x = projected_gradient(K, kappa, bound, least, most)
         if x is not None:
             return x
-    x = interior_point(K, kappa, bound)
+    solve = partial(interior_point, K, kappa, bound, root=root, ridge=ridge)
+    x = solve()
     total = float(x.sum())
-    if least <= total <= most:
-        return x
-    return interior_point(K, kappa, bound, least if total < least else most)
+    return x if least <= total <= most else solve(total=least if total < least else most)
 
 
-def interior_point(K: Tensor, kappa: Tensor, bound: float, total: float | None = None) -> Tensor:
+def interior_point(
+    K: Tensor,
+    kappa: Tensor,
+    bound: float,
+    *,
+    total: float | None = None,
+    root: Tensor | None = None,
+    ridge: float = 0.0,
+) -> Tensor:
     """Minimise ½ xᵀKx - κᵀx over 0 ≤ x ≤ bound, and with the sum `total` if that is given.
 
     Predictor and corrector as of Mehrotra; y and z are the multipliers of the two bounds, nu that
-    of the sum.
+    of the sum. With a root, K is taken for root rootᵀ + ridge I where equations are solved.
     """
     n, one = len(kappa), torch.ones_like(kappa)
     exact = EXACT if n <= SMALL else 100 * EXACT
@@ -52,15 +64,13 @@ def interior_point(K: Tensor, kappa: Tensor, bound: float, total: float | None =
         size = torch.maximum(Kx, kappa).max()
         if gap <= exact * objective.abs() and residual.abs().max() <= exact * size:
             break
-        H = K.clone()
-        H.diagonal().add_(y / x + z / left)
-        factor, failed = torch.linalg.cholesky_ex(H)
-        if failed:  # as exact as these numbers can be
+        solve = _factorised(K, y / x + z / left, root, ridge)
+        if solve is None:  # as exact as these numbers can be
             break
         mu = low = high = torch.zeros_like(x)  # aim at xy = left z = 0, to first order
         for corrected in (False, True):
             right = residual + (mu - low) / x - y - (mu - high) / left + z
-            S = torch.cholesky_solve(torch.stack([right, one], dim=1), factor)
+            S = solve(torch.stack([right, one], dim=1))
             dnu = 0 * nu if total is None else (total - x.sum() - S[:, 0].sum()) / S[:, 1].sum()
             dx = S[:, 0] + dnu * S[:, 1]
             dy, dz = (mu - low - y * dx) / x - y, (mu - high + z * dx) / left - z
@@ -73,6 +83,44 @@ def interior_point(K: Tensor, kappa: Tensor, bound: float, total: float | None =
         length *= 0.99  # stay inside
         x, y, z, nu = x + length * dx, y + length * dy, z + length * dz, nu + length * dnu
     return x
+
+
+def low_rank_root(K: Tensor) -> Tensor | None:
+    """Give few columns whose products are K but for rounding; None if more than n / 5 are needed.
+
+    Cholesky's factor with pivots: each column takes the row that the others say least of.
+    """
+    n = len(K)
+    most = n // 5
+    columns, left = torch.zeros(most, n).to(K), K.diagonal().clone()
+    for r in range(most):
+        if left.sum() <= NOTHING * n:
+            return columns[:r].mT.contiguous()
+        if r == most // 2 and left.sum() > NOTHING**0.5 * n:  # not half of the digits yet
+            return None
+        i = int(left.argmax())
+        columns[r] = (K[i] - columns[:r, i] @ columns[:r]) / left[i].sqrt()
+        left = (left - columns[r].square()).clamp(min=0)
+    return None
+
+
+def _factorised(
+    K: Tensor, diagonal: Tensor, root: Tensor | None, ridge: float
+) -> Callable[[Tensor], Tensor] | None:
+    """Give what solves (K + diagonal) V = R for V; None if rounding makes that impossible."""
+    if root is None:
+        H = K.clone()
+        H.diagonal().add_(diagonal)
+        factor, failed = torch.linalg.cholesky_ex(H)
+        return None if failed else lambda R: torch.cholesky_solve(R, factor)
+    diagonal = (diagonal + ridge)[:, None]
+    scaled = root / diagonal  # Woodbury's formula: a small matrix in place of a large one
+    small = root.mT @ scaled
+    small.diagonal().add_(1)
+    factor, failed = torch.linalg.cholesky_ex(small)
+    if failed:
+        return None
+    return lambda R: R / diagonal - scaled @ torch.cholesky_solve(scaled.mT @ R, factor)
 
 
 def projected_gradient(

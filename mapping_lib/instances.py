@@ -151,8 +151,9 @@ def kernel_mean_matching(
     the best are a few large ones wherever the kernel is smooth and the features few: it matches
     the noise of the samples. The ridge adds the variance that unequal weights cost.
 
-    Up to 500 source rows an interior point method finds the optimum. More go by projected gradient,
-    conjugate between the bounds, and by the former if that doesn't settle.
+    Up to 500 source rows, and more where K has low rank, as with few features, an interior point
+    method finds the optimum. Others go by projected gradient, conjugate between the bounds, and by
+    the former if that doesn't settle.
 
     Taught in :ref:`instance-weighting` (section 3.3.1).
     Source: :cite:t:`huang2006correcting`, without the ridge.
@@ -214,8 +215,8 @@ def kernel_mean_matching(
             f"no source row has a target row within reach of bandwidth={float(sigma):g}; "
             "choose a larger one"
         )
-    K.diagonal().add_(ridge)
-    beta = matching_weights(K, kappa, bound=bound, least=n * (1 - slack), most=n * (1 + slack))
+    least, most = n * (1 - slack), n * (1 + slack)
+    beta = matching_weights(K, kappa, ridge=ridge, bound=bound, least=least, most=most)
     weights = beta.to(source.dtype)
     some = others[:: -(-len(others) // SOME)]
     itself = gaussian_kernel(some, some, bandwidth=sigma).mean()

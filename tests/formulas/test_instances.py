@@ -3,6 +3,7 @@
 import itertools
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -235,7 +236,9 @@ class TestKernelMeanMatching:
         monkeypatch.setattr(_solvers, "PRODUCTS", 1)
         calls = []
         inner = _solvers.interior_point
-        monkeypatch.setattr(_solvers, "interior_point", lambda *a: calls.append(1) or inner(*a))
+        monkeypatch.setattr(
+            _solvers, "interior_point", lambda *a, **s: calls.append(1) or inner(*a, **s)
+        )
         by_gradient = quiet(kernel_mean_matching, source, target, **settings)
         assert not calls
         monkeypatch.setattr(_solvers, "SMALL", 501)
@@ -245,6 +248,38 @@ class TestKernelMeanMatching:
         low, high = (objective(K.numpy(), kappa.numpy(), x) for x in (by_points, by_gradient))
         assert abs(low - high) <= 1e-6 * scale
         assert_close(by_gradient, by_points, atol=0.02, rtol=0)
+
+    @pytest.mark.parametrize("total", [None, 90.0])
+    @pytest.mark.parametrize("ridge", [0.0, 0.3])
+    def test_a_root_of_low_rank_gives_the_same(self, ridge, total):
+        source, target = shifted(100, 70, d=1)
+        K, kappa = (torch.as_tensor(x) for x in program(source, target, 1.5, 0.0))
+        root = _solvers.low_rank_root(K)
+        assert root.shape[1] < 20
+        assert_close(root @ root.T, K, atol=1e-8, rtol=0)
+        full = K + ridge * torch.eye(100).double()
+        solve = partial(_solvers.interior_point, full, kappa, 50.0, total=total)
+        dense, low = (solve(root=r, ridge=ridge).numpy() for r in (None, root))
+        gap = objective(full.numpy(), kappa.numpy(), low) - objective(
+            full.numpy(), kappa.numpy(), dense
+        )
+        assert abs(gap) <= 1e-8 * abs(objective(full.numpy(), kappa.numpy(), dense))
+        if ridge:
+            assert_close(low, dense, atol=1e-3, rtol=0)
+
+    def test_no_root_of_low_rank(self):
+        source, _ = shifted(100, 70, d=6)
+        assert _solvers.low_rank_root(gaussian_kernel(source, source, bandwidth=0.5)) is None
+        assert _solvers.low_rank_root(torch.eye(3)) is None
+        # all but the last digits in few steps
+        K = torch.diag(torch.tensor([1.0] * 10 + [1e-6] * 90).double())
+        assert _solvers.low_rank_root(K) is None
+
+    def test_a_root_makes_gradients_needless(self, monkeypatch):
+        monkeypatch.setattr(_solvers, "SMALL", 10)
+        monkeypatch.setattr(_solvers, "projected_gradient", None)
+        source, target = shifted(100, 70, d=1)
+        assert kernel_mean_matching(source, target).shape == (100,)
 
     def test_what_gradients_do_not_settle_interior_points_finish(self, monkeypatch):
         source, target = shifted(60, 40, d=1)
