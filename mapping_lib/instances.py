@@ -702,26 +702,31 @@ def _heights(similar: Tensor, m: Tensor) -> Tensor | None:
 def _likeliest(
     source: Tensor, target: Tensor, order: Tensor, centres: int, bandwidths: Sequence[float]
 ) -> float:
-    """Give the bandwidth with the largest log w on target rows, w from folds without them."""
+    """Give the bandwidth with the largest likelihood of target rows held out."""
     if not bandwidths or len(target) < FOLDS:
         raise ValueError(
             f"to choose a bandwidth give at least one and {FOLDS} target rows, got "
             f"{len(bandwidths)} and {len(target)}"
         )
-    fold = torch.arange(len(order), device=order.device) % FOLDS
-    scores = []
-    for bandwidth in bandwidths:
-        near = partial(gaussian_kernel, bandwidth=bandwidth)
-        similar, m = near(target, target), near(source, target).mean(0)
-        score = 0.0
-        for number in range(FOLDS):
-            held, kept = order[fold == number], order[fold != number]
-            c = kept[:centres]
-            alpha = _heights(similar[kept][:, c], m[c])
-            w = similar[held][:, c] @ (m[c] * 0 if alpha is None else alpha)
-            score += float(w.clamp(min=torch.finfo(w.dtype).tiny).log().sum())
-        scores.append(score)
+    scores = [_held_out_likelihood(source, target, order, centres, b) for b in bandwidths]
     return bandwidths[scores.index(max(scores))]
+
+
+def _held_out_likelihood(
+    source: Tensor, target: Tensor, order: Tensor, centres: int, bandwidth: float
+) -> float:
+    """Sum log w over the target's rows, each w from the folds that the row isn't in."""
+    near = partial(gaussian_kernel, bandwidth=bandwidth)
+    similar, m = near(target, target), near(source, target).mean(0)
+    fold = torch.arange(len(order), device=order.device) % FOLDS
+    score = 0.0
+    for number in range(FOLDS):
+        held, kept = order[fold == number], order[fold != number]
+        c = kept[:centres]
+        alpha = _heights(similar[kept][:, c], m[c])
+        w = similar[held][:, c] @ (m[c] * 0 if alpha is None else alpha)
+        score += float(w.clamp(min=torch.finfo(w.dtype).tiny).log().sum())
+    return score
 
 
 def _logistic_regression(rows: Tensor, labels: Tensor, weights: Tensor) -> Hypothesis:

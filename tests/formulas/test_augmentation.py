@@ -49,6 +49,19 @@ def labels(n=6, classes=4, dtype=torch.float64):
     return torch.nn.functional.one_hot(torch.arange(n) % classes, classes).to(dtype)
 
 
+def test_settings_by_keyword_alone():
+    calls = [
+        lambda: mixup(pictures(), labels(), 1.0, generator()),
+        lambda: cutmix(pictures(), labels(), 1.0, generator()),
+        lambda: rand_augment(pictures(), generator()),
+        lambda: fourier_mix(pictures(), pictures(), 0.1, generator()),
+        lambda: pseudo_labels(labels(), 0.5),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="positional argument"):
+            call()
+
+
 class TestMixup:
     @given(SEEDS, st.floats(0.1, 5.0))
     def test_formula(self, seed, alpha):

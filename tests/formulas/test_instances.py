@@ -72,14 +72,29 @@ def quiet(function, *arguments, **settings):
         (classifier_ratio, {}),
     ],
 )
-def test_domains_may_be_named_and_settings_must(function, settings):
+def test_domains_may_be_named(function, settings):
     source, target = shifted()
     assert_close(
         quiet(function, source=source, target=target, **settings),
         quiet(function, source, target, **settings),
     )
-    with pytest.raises(TypeError, match="positional"):
-        function(source, target, 1.0)
+
+
+def test_settings_by_keyword_alone():
+    source, target = shifted()
+    labels, few = torch.arange(40) % 2, torch.arange(30) % 2
+    calls = [
+        lambda: kernel_mean_matching(source, target, 1.0),
+        lambda: kliep(source, target, generator()),
+        lambda: classifier_ratio(source, target, 1.0),
+        lambda: tradaboost(source, labels, target, few, 5),
+        lambda: select_confident(source, 0.5),
+        lambda: k_center(source, 3),
+        lambda: self_paced_weights(source, 1.0),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="positional argument"):
+            call()
 
 
 class TestEffectiveSampleSize:
@@ -499,8 +514,10 @@ class TestKliep:
                 out = torch.arange(43) % 5 == fold
                 kept, held = target[order[~out]], target[order[out]]
                 w = quiet(kliep, source, kept, bandwidth=bandwidth, generator=generator(), at=held)
-                score += w.clamp(min=1e-300).log().sum()
+                score += w.clamp(min=2.2250738585072014e-308).log().sum()
             scores.append(score)
+            found = instances._held_out_likelihood(source, target, order, 100, bandwidth)
+            assert found == pytest.approx(float(score), rel=1e-3)
         assert max(scores) == scores[1]
         assert instances._likeliest(source, target, order, 100, bandwidths) == 0.5
         assert instances._likeliest(source, target, order, 100, (2.0, 0.02)) == 2.0
@@ -877,6 +894,7 @@ class TestKCenter:
                 r"from 1 to 3 \(rows that aren't chosen yet\)",
             ),
             ({"count": 1, "chosen": torch.tensor([5])}, ValueError, "rows from 0 to 4"),
+            ({"count": 1, "chosen": torch.tensor([6])}, ValueError, "rows from 0 to 4"),
             ({"count": 1, "chosen": torch.tensor([-1])}, ValueError, "rows from 0 to 4"),
             ({"count": 1, "chosen": torch.tensor([[0]])}, ValueError, "must be a vector"),
             ({"count": 1, "chosen": torch.tensor([]).long()}, ValueError, "must be a vector"),
