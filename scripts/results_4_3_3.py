@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python scripts/results_4_3_3.py sinusoid
     OMP_NUM_THREADS=1 python scripts/results_4_3_3.py glyphs
+    OMP_NUM_THREADS=1 python scripts/results_4_3_3.py longer
     OMP_NUM_THREADS=1 MAPPING_DATA=… python scripts/results_4_3_3.py omniglot
 
 The file is written after each row; a second call goes on where the first one stopped.
@@ -11,26 +12,29 @@ tasks. It also writes the checkpoints that the page loads; compiling needs a C++
 
 glyphs: 5-way 1-shot tasks of rendered letters, 16×16. Training scripts, the validation script and
 test scripts are disjoint. Every learner is trained for about the same CPU time (FIRST iterations),
-then for twice, four times … that, until doubling gained less than a point on the validation script.
-The test classes choose nothing.
+then for twice, four times … that, until doubling gained less than a point on the validation script,
+or three times. The test classes choose nothing.
 
-omniglot: 5-way 1-shot and 5-shot tasks of drawn characters, 16×16, trained on four alphabets' and
-tested on three others'; iterations as the glyphs chose them.
+longer: three of these learners for up to 32 times FIRST, to see what three doublings cut off.
+
+omniglot: 5-way 1-shot and 5-shot tasks of drawn characters, 16×16, trained on four alphabets'
+characters, with iterations chosen on a fifth's as above, and tested on three others'.
 
 A seed draws first weights, training tasks and batches. All learners of a file are tested on the
 same episodes.
 """
 
-import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from recipes import run_recipe
 from torch import Tensor
 
 from mapping_lib.lab import checkpoints
@@ -54,7 +58,7 @@ from mapping_lib.lab.few_shot import (
     pretrain,
     regressor,
 )
-from mapping_lib.lab.results import Method, Recorder
+from mapping_lib.lab.results import Method, Recorder, Row
 
 ROOT = Path(__file__).resolve().parents[1]
 ITERATIONS = 70_000
@@ -161,13 +165,40 @@ WHAT_AFTER = {
     ALONE: "the same network; batch norm sees each query image with the support set alone",
 }
 DOUBLINGS, GAIN, EPISODES = 3, 0.01, 100
+STOPPED = (
+    f"iterations doubled until that gained less than {GAIN:g} on {{}}, "
+    "{} times at most; rates by trial {} with another seed"
+)
 SIZE = 16
 
 
-@cache
-def letters(split: str) -> Images:
-    """Rendered letters of a split, the same for all seeds."""
-    return rendered_glyphs(split, per_class=20, seed=0, size=SIZE)
+class Sets(NamedTuple):
+    """Images of classes that are disjoint: to train on, to choose by, to test on."""
+
+    train: Images
+    validation: Images
+    test: Images
+
+
+def letters() -> Sets:
+    """Rendered letters, the same for all seeds."""
+    splits = ("train", "validation", "test")
+    return Sets(*(rendered_glyphs(split, per_class=20, seed=0, size=SIZE) for split in splits))
+
+
+def characters() -> Sets:
+    """Omniglot's small sets, Balinese to choose by."""
+    train, test = omniglot(size=SIZE)
+    held = torch.tensor([name.startswith("Balinese") for name in train.classes])
+    return Sets(of_classes(train, ~held), of_classes(train, held), test)
+
+
+def of_classes(images: Images, wanted: Tensor) -> Images:
+    """Give the images of some classes, which are then called 0, 1, …"""
+    rows = wanted[images.labels]
+    left, labels = torch.unique(images.labels[rows], return_inverse=True)
+    classes = tuple(images.classes[k] for k in left.tolist())
+    return replace(images, images=images.images[rows], labels=labels, classes=classes)
 
 
 def accuracies(
@@ -188,129 +219,149 @@ def classifiers(method: str, learner: Learner) -> dict[str, Callable[[Task], Ten
     return found
 
 
+def learn(
+    method: str, seed: int, sets: Sets, *, shots: int = 1, doublings: int = DOUBLINGS
+) -> dict[str, Any]:
+    """Train one learner until doubling doesn't help; test it at equal time and at its best."""
+
+    @cache
+    def tested(learner: Learner, name: str) -> float:
+        classify = classifiers(method, learner)[name]
+        return round(statistics.fmean(accuracies(classify, sets.test, shots, 6_000)), 4)
+
+    learner = CLASSES[method](ways=5, shots=shots, seed=seed)
+    curve: list[dict[str, Any]] = []
+    done, used = 0, 0.0
+    for doubling in range(doublings + 1):
+        due = FIRST[method] * 2**doubling - done
+        start = time.process_time()
+        learner.train(sets.train, due)
+        done, used = done + due, used + time.process_time() - start
+        value = statistics.fmean(accuracies(learner.classify, sets.validation, shots, 5_000))
+        before = max((each["validation"] for each in curve), default=0.0)
+        curve.append(
+            {
+                "method": method,
+                "seed": seed,
+                "iterations": done,
+                "seconds": round(used, 1),
+                "validation": round(value, 4),
+            }
+        )
+        if doubling == 0:
+            first = deepcopy(learner)
+        if curve[-1]["validation"] > before:
+            best, point = deepcopy(learner) if doubling else first, curve[-1]
+        if not due or curve[-1]["validation"] < before + GAIN:
+            break
+    found = {
+        name: {
+            "accuracy": tested(best, name),
+            "equal_time": tested(first, name),
+            "iterations": point["iterations"],
+            "seconds": point["seconds"],
+            "seconds_equal": curve[0]["seconds"],
+        }
+        for name in classifiers(method, learner)
+    }
+    return found | {"curve": curve}
+
+
+def table(recorder: Recorder, keys: list[Row], sets: Sets, doublings: int) -> None:
+    """Fill a results file with few-shot learners."""
+    trained: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def row(key: Row) -> dict[str, float]:
+        method, shots, seed = key["method"], key.get("shots", 1), key["seed"]
+        base = BASE.get(method) or str(method)
+        of = (base, shots, seed)
+        if of not in trained:
+            trained[of] = learn(base, seed, sets, shots=shots, doublings=doublings)
+        if base == method:
+            where = {"shots": shots} if "shots" in key else {}
+            recorder.extend("curves", [where | point for point in trained[of]["curve"]])
+        values: dict[str, float] = trained[of][method]
+        return values
+
+    recorder.measure(keys, row)
+
+
+def described(names: list[str], *stopped: object) -> dict[str, Method]:
+    """Give methods with what they do and how their settings were chosen."""
+    what, chosen = {**WHAT, **WHAT_AFTER}, STOPPED.format(*stopped)
+    return {
+        name: Method(what[name], chosen=chosen if FIRST.get(name, 1) else "nothing to choose")
+        for name in names
+    }
+
+
+SETTINGS = {"image side": SIZE, "episodes": EPISODES, "queries a class": 10}
+
+
 def glyphs() -> None:
     """Fill meta_glyphs.json."""
-    stopped = (
-        f"iterations doubled until that gained less than {GAIN:g} on the validation script, "
-        f"{DOUBLINGS} times at most; rates by trial there with another seed"
-    )
+    names = [*WHAT, *WHAT_AFTER]
     recorder = Recorder(
         ROOT / "book" / "results" / "meta_glyphs.json",
         problem="letters of scripts never seen, 5-way 1-shot",
         recipe="scripts/results_4_3_3.py glyphs",
         data=["rendered-glyphs"],
-        methods={
-            name: Method(what, chosen=stopped if FIRST.get(name, 1) else "nothing to choose")
-            for name, what in {**WHAT, **WHAT_AFTER}.items()
-        },
+        methods=described(names, "the validation script", DOUBLINGS, "there"),
         packages=["torch", "scikit-learn", "pillow"],
-        settings={"image side": SIZE, "episodes": EPISODES, "queries a class": 10},
+        settings=SETTINGS,
     )
-    trained: dict[tuple[str, int], dict[str, Any]] = {}
-
-    train, validation, test = (letters(split) for split in ("train", "validation", "test"))
-
-    def run(method: str, seed: int) -> dict[str, Any]:
-        """Train one learner until doubling doesn't help; test it at equal time and at its best."""
-        learner = CLASSES[method](ways=5, shots=1, seed=seed)
-        names = list(classifiers(method, learner))
-        curve: list[dict[str, Any]] = []
-        tests: list[dict[str, float]] = []
-        done, used = 0, 0.0
-        for doubling in range(DOUBLINGS + 1):
-            due = FIRST[method] * 2**doubling - done
-            start = time.process_time()
-            learner.train(train, due)
-            done, used = done + due, used + time.process_time() - start
-            found = accuracies(learner.classify, validation, 1, 5_000)
-            curve.append(
-                {
-                    "method": method,
-                    "seed": seed,
-                    "iterations": done,
-                    "seconds": round(used, 1),
-                    "validation": round(statistics.fmean(found), 4),
-                }
-            )
-            tests.append(
-                {
-                    name: statistics.fmean(accuracies(classify, test, 1, 6_000))
-                    for name, classify in classifiers(method, learner).items()
-                }
-            )
-            values = [point["validation"] for point in curve]
-            if not due or (doubling and values[-1] < max(values[:-1]) + GAIN):
-                break
-        best = max(range(len(curve)), key=lambda n: curve[n]["validation"])
-        return {
-            name: {
-                "accuracy": round(tests[best][name], 4),
-                "equal_time": round(tests[0][name], 4),
-                "iterations": curve[best]["iterations"],
-                "seconds": curve[best]["seconds"],
-                "seconds_equal": curve[0]["seconds"],
-            }
-            for name in names
-        } | {"curve": curve}
-
-    def row(key: dict[str, Any]) -> dict[str, float]:
-        method, seed = key["method"], key["seed"]
-        base = BASE.get(method, method)
-        if (base, seed) not in trained:
-            trained[base, seed] = run(base, seed)
-        found = trained[base, seed]
-        if base == method:
-            recorder.extend("curves", found["curve"])
-        values: dict[str, float] = found[method]
-        return values
-
-    order = [*WHAT, *WHAT_AFTER]
-    recorder.measure([{"method": m, "seed": s} for s in range(5) for m in order], row)
+    keys = [{"method": m, "seed": s} for s in range(5) for m in names]
+    table(recorder, keys, letters(), DOUBLINGS)
 
 
 def drawn() -> None:
     """Fill meta_omniglot.json."""
-    train, test = omniglot(size=SIZE)
-    few = ("pixels", "no training", "prototypes", "ridge regression", "pretraining", "ANIL", "MAML")
+    names = ["pixels", "no training", "prototypes", "ridge regression", "pretraining", FROZEN]
+    names += ["ANIL", "MAML", ALONE]
+    chosen_on = "Balinese, which is neither trained nor tested on"
     recorder = Recorder(
         ROOT / "book" / "results" / "meta_omniglot.json",
         problem="Omniglot's small sets, 5-way, alphabets never seen",
         recipe="scripts/results_4_3_3.py omniglot",
         data=["omniglot"],
-        methods={
-            name: Method(
-                WHAT[name],
-                chosen="rates and iterations (four times the first) as the rendered letters' "
-                "validation script chose them"
-                if FIRST[name]
-                else "nothing to choose",
-            )
-            for name in few
-        },
+        methods=described(names, chosen_on, 2, "on rendered letters"),
+        packages=["torch", "scikit-learn", "pillow"],
+        settings=SETTINGS,
+    )
+    keys = [{"method": m, "shots": k, "seed": s} for s in range(3) for k in (1, 5) for m in names]
+    table(recorder, keys, characters(), 2)
+
+
+def longer() -> None:
+    """Fill meta_longer.json."""
+    times = (8, 16, 32)
+    few = ("prototypes", "pretraining", "MAML")
+    recorder = Recorder(
+        ROOT / "book" / "results" / "meta_longer.json",
+        problem="letters of scripts never seen, 5-way 1-shot, up to 32 times the equal time",
+        recipe="scripts/results_4_3_3.py longer",
+        data=["rendered-glyphs"],
+        methods={name: Method(WHAT[name], chosen="nothing: all are shown") for name in few},
         packages=["torch", "pillow"],
-        settings={"image side": SIZE, "episodes": EPISODES, "queries a class": 10},
+        settings=SETTINGS,
     )
 
-    def row(key: dict[str, Any]) -> dict[str, float]:
-        learner = CLASSES[key["method"]](ways=5, shots=key["shots"], seed=key["seed"])
-        learner.train(train, 4 * FIRST[key["method"]])
-        found = accuracies(learner.classify, test, key["shots"], 6_000)
-        return {"accuracy": round(statistics.fmean(found), 4)}
+    train, _, test = letters()
 
-    keys = [{"method": m, "shots": k, "seed": s} for s in range(5) for k in (1, 5) for m in few]
-    recorder.measure(keys, row)
+    def row(key: Row) -> dict[str, float]:
+        learner = CLASSES[key["method"]](ways=5, shots=1, seed=key["seed"])
+        done, found = 0, {}
+        for factor in times:
+            due = factor * FIRST[key["method"]] - done
+            learner.train(train, due)
+            done += due
+            value = statistics.fmean(accuracies(learner.classify, test, 1, 6_000))
+            found[f"accuracy_{factor}"] = round(value, 4)
+        return found
 
-
-def main(arguments: list[str]) -> None:
-    """Run one of the recipes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("problem", choices=["sinusoid", "glyphs", "omniglot"])
-    chosen = parser.parse_args(arguments).problem
-    torch.set_num_threads(1)
-    {"sinusoid": sinusoid, "glyphs": glyphs, "omniglot": drawn}[chosen]()
+    recorder.measure([{"method": m, "seed": s} for s in range(3) for m in few], row)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    recipes = {"sinusoid": sinusoid, "glyphs": glyphs, "longer": longer, "omniglot": drawn}
+    run_recipe(__doc__, recipes)
