@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python scripts/results_4_3_3.py sinusoid
     OMP_NUM_THREADS=1 python scripts/results_4_3_3.py glyphs
-    OMP_NUM_THREADS=1 python scripts/results_4_3_3.py longer
+    OMP_NUM_THREADS=1 python scripts/results_4_3_3.py classes
     OMP_NUM_THREADS=1 MAPPING_DATA=… python scripts/results_4_3_3.py omniglot
 
 The file is written after each row; a second call goes on where the first one stopped.
@@ -11,11 +11,11 @@ sinusoid: y = A sin(x − φ) from ten points, after Finn et al. (2017): 70,000 
 tasks. It also writes the checkpoints that the page loads; compiling needs a C++ compiler.
 
 glyphs: 5-way 1-shot tasks of rendered letters, 16×16. Training scripts, the validation script and
-test scripts are disjoint. Every learner is trained for about the same CPU time (FIRST iterations),
-then for twice, four times … that, until doubling gained less than a point on the validation script,
-or three times. The test classes choose nothing.
+test scripts are disjoint. "equal time": every learner is trained for about the same CPU time (FIRST
+iterations). "longer": for twice, four times, eight times that, until doubling
+gained less than a point on the validation script. The test classes choose nothing.
 
-longer: three of these learners for up to 32 times FIRST, to see what three doublings cut off.
+classes: three of these learners at four times FIRST, with all classes and with 112.
 
 omniglot: 5-way 1-shot and 5-shot tasks of drawn characters, 16×16, trained on four alphabets'
 characters, with iterations chosen on a fifth's as above, and tested on three others'.
@@ -29,7 +29,6 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -219,16 +218,8 @@ def classifiers(method: str, learner: Learner) -> dict[str, Callable[[Task], Ten
     return found
 
 
-def learn(
-    method: str, seed: int, sets: Sets, *, shots: int = 1, doublings: int = DOUBLINGS
-) -> dict[str, Any]:
-    """Train one learner until doubling doesn't help; test it at equal time and at its best."""
-
-    @cache
-    def tested(learner: Learner, name: str) -> float:
-        classify = classifiers(method, learner)[name]
-        return round(statistics.fmean(accuracies(classify, sets.test, shots, 6_000)), 4)
-
+def learn(method: str, seed: int, sets: Sets, *, shots: int, doublings: int) -> dict[str, Any]:
+    """Train one learner, for longer until doubling doesn't help; test it where it was best."""
     learner = CLASSES[method](ways=5, shots=shots, seed=seed)
     curve: list[dict[str, Any]] = []
     done, used = 0, 0.0
@@ -248,23 +239,16 @@ def learn(
                 "validation": round(value, 4),
             }
         )
-        if doubling == 0:
-            first = deepcopy(learner)
         if curve[-1]["validation"] > before:
-            best, point = deepcopy(learner) if doubling else first, curve[-1]
+            best, point = deepcopy(learner), curve[-1]
         if not due or curve[-1]["validation"] < before + GAIN:
             break
-    found = {
-        name: {
-            "accuracy": tested(best, name),
-            "equal_time": tested(first, name),
-            "iterations": point["iterations"],
-            "seconds": point["seconds"],
-            "seconds_equal": curve[0]["seconds"],
-        }
-        for name in classifiers(method, learner)
-    }
-    return found | {"curve": curve}
+    found: dict[str, Any] = {"curve": curve}
+    for name, classify in classifiers(method, best).items():
+        value = statistics.fmean(accuracies(classify, sets.test, shots, 6_000))
+        cost = {each: point[each] for each in ("iterations", "seconds")}
+        found[name] = {"accuracy": round(value, 4), **cost}
+    return found
 
 
 def table(recorder: Recorder, keys: list[Row], sets: Sets, doublings: int) -> None:
@@ -274,10 +258,11 @@ def table(recorder: Recorder, keys: list[Row], sets: Sets, doublings: int) -> No
     def row(key: Row) -> dict[str, float]:
         method, shots, seed = key["method"], key.get("shots", 1), key["seed"]
         base = BASE.get(method) or str(method)
-        of = (base, shots, seed)
+        times = 0 if key.get("training") == "equal time" else doublings
+        of = (base, shots, seed, times)
         if of not in trained:
-            trained[of] = learn(base, seed, sets, shots=shots, doublings=doublings)
-        if base == method:
+            trained[of] = learn(base, seed, sets, shots=shots, doublings=times)
+        if base == method and times:
             where = {"shots": shots} if "shots" in key else {}
             recorder.extend("curves", [where | point for point in trained[of]["curve"]])
         values: dict[str, float] = trained[of][method]
@@ -310,7 +295,12 @@ def glyphs() -> None:
         packages=["torch", "scikit-learn", "pillow"],
         settings=SETTINGS,
     )
-    keys = [{"method": m, "seed": s} for s in range(5) for m in names]
+    keys = [
+        {"method": method, "training": training, "seed": seed}
+        for training in ("equal time", "longer")
+        for seed in range(5)
+        for method in names
+    ]
     table(recorder, keys, letters(), DOUBLINGS)
 
 
@@ -332,36 +322,46 @@ def drawn() -> None:
     table(recorder, keys, characters(), 2)
 
 
-def longer() -> None:
-    """Fill meta_longer.json."""
-    times = (8, 16, 32)
-    few = ("prototypes", "pretraining", "MAML")
+def classes() -> None:
+    """Fill meta_classes.json."""
+    times, few = 4, ("prototypes", "pretraining", "MAML", ALONE)
+    what = {**WHAT, **WHAT_AFTER}
     recorder = Recorder(
-        ROOT / "book" / "results" / "meta_longer.json",
-        problem="letters of scripts never seen, 5-way 1-shot, up to 32 times the equal time",
-        recipe="scripts/results_4_3_3.py longer",
+        ROOT / "book" / "results" / "meta_classes.json",
+        problem="letters of scripts never seen, 5-way 1-shot, by the number of training classes",
+        recipe="scripts/results_4_3_3.py classes",
         data=["rendered-glyphs"],
-        methods={name: Method(WHAT[name], chosen="nothing: all are shown") for name in few},
+        methods={
+            name: Method(what[name], chosen="nothing: four times the equal time") for name in few
+        },
         packages=["torch", "pillow"],
         settings=SETTINGS,
     )
-
-    train, _, test = letters()
+    sets, trained = letters(), {}
 
     def row(key: Row) -> dict[str, float]:
-        learner = CLASSES[key["method"]](ways=5, shots=1, seed=key["seed"])
-        done, found = 0, {}
-        for factor in times:
-            due = factor * FIRST[key["method"]] - done
-            learner.train(train, due)
-            done += due
-            value = statistics.fmean(accuracies(learner.classify, test, 1, 6_000))
-            found[f"accuracy_{factor}"] = round(value, 4)
-        return found
+        method, count, seed = key["method"], key["classes"], key["seed"]
+        base = BASE.get(method) or str(method)
+        of = (base, count, seed)
+        if of not in trained:
+            order = torch.randperm(
+                len(sets.train.classes), generator=torch.Generator().manual_seed(seed)
+            )
+            wanted = order < count
+            trained[of] = CLASSES[base](ways=5, shots=1, seed=seed)
+            trained[of].train(of_classes(sets.train, wanted), times * FIRST[base])
+        classify = classifiers(base, trained[of])[method]
+        return {"accuracy": round(statistics.fmean(accuracies(classify, sets.test, 1, 6_000)), 4)}
 
-    recorder.measure([{"method": m, "seed": s} for s in range(3) for m in few], row)
+    keys = [
+        {"method": method, "classes": count, "seed": seed}
+        for seed in range(3)
+        for count in (577, 112)
+        for method in few
+    ]
+    recorder.measure(keys, row)
 
 
 if __name__ == "__main__":
-    recipes = {"sinusoid": sinusoid, "glyphs": glyphs, "longer": longer, "omniglot": drawn}
+    recipes = {"sinusoid": sinusoid, "glyphs": glyphs, "classes": classes, "omniglot": drawn}
     run_recipe(__doc__, recipes)
