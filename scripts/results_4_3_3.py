@@ -12,10 +12,11 @@ tasks. It also writes the checkpoints that the page loads; compiling needs a C++
 
 glyphs: 5-way 1-shot tasks of rendered letters, 16×16. Training scripts, the validation script and
 test scripts are disjoint. "equal time": every learner is trained for about the same CPU time (FIRST
-iterations). "longer": for twice, four times, eight times that, until doubling
-gained less than a point on the validation script. The test classes choose nothing.
+iterations). "longer": for twice, four times, eight times that, until doubling gained less than a
+point on the validation script. The test classes choose nothing.
 
-classes: three of these learners at four times FIRST, with all classes and with 112.
+classes: three of these learners at four times FIRST, with all 577 classes and with 112 drawn from
+them, and at sixteen times FIRST with all.
 
 omniglot: 5-way 1-shot and 5-shot tasks of drawn characters, 16×16, trained on four alphabets'
 characters, with iterations chosen on a fifth's as above, and tested on three others'.
@@ -324,39 +325,38 @@ def drawn() -> None:
 
 def classes() -> None:
     """Fill meta_classes.json."""
-    times, few = 4, ("prototypes", "pretraining", "MAML", ALONE)
-    what = {**WHAT, **WHAT_AFTER}
+    few, what = ("prototypes", "pretraining", "MAML", ALONE), {**WHAT, **WHAT_AFTER}
     recorder = Recorder(
         ROOT / "book" / "results" / "meta_classes.json",
         problem="letters of scripts never seen, 5-way 1-shot, by the number of training classes",
         recipe="scripts/results_4_3_3.py classes",
         data=["rendered-glyphs"],
         methods={
-            name: Method(what[name], chosen="nothing: four times the equal time") for name in few
+            name: Method(what[name], chosen="nothing: iterations are given, as multiples")
+            for name in few
         },
         packages=["torch", "pillow"],
         settings=SETTINGS,
     )
-    sets, trained = letters(), {}
+    sets = letters()
+    trained: dict[tuple[Any, ...], Learner] = {}
 
     def row(key: Row) -> dict[str, float]:
-        method, count, seed = key["method"], key["classes"], key["seed"]
+        method, count, times, seed = (key[k] for k in ("method", "classes", "times", "seed"))
         base = BASE.get(method) or str(method)
-        of = (base, count, seed)
+        of = (base, count, times, seed)
         if of not in trained:
-            order = torch.randperm(
-                len(sets.train.classes), generator=torch.Generator().manual_seed(seed)
-            )
-            wanted = order < count
+            draw = torch.Generator().manual_seed(seed)
+            wanted = torch.randperm(len(sets.train.classes), generator=draw) < count
             trained[of] = CLASSES[base](ways=5, shots=1, seed=seed)
             trained[of].train(of_classes(sets.train, wanted), times * FIRST[base])
         classify = classifiers(base, trained[of])[method]
         return {"accuracy": round(statistics.fmean(accuracies(classify, sets.test, 1, 6_000)), 4)}
 
     keys = [
-        {"method": method, "classes": count, "seed": seed}
+        {"method": method, "classes": count, "times": times, "seed": seed}
+        for count, times in ((577, 4), (112, 4), (577, 16))
         for seed in range(3)
-        for count in (577, 112)
         for method in few
     ]
     recorder.measure(keys, row)
