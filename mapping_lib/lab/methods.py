@@ -84,7 +84,8 @@ METHODS: tuple[Method, ...] = (
         ("DeepJDOT", "learned, along a transport plan", "inputs", "adaptation.deep_jdot"),
     ]),
     *_of("features", "4.3.3", "meta-learning", [
-        ("prototypes", "learned, so that class means suffice", "labels", ""),
+        ("prototypes", "learned, so that class means suffice", "labels",
+         "meta.prototype_logits"),
     ]),
     *_of("features", "8.1.1", "cross-modal-transfer", [
         ("contrastive pairs", "image and text into one space", "pairs", ""),
@@ -123,7 +124,7 @@ METHODS: tuple[Method, ...] = (
         ("multi-task learning", "one set for several tasks", "labels", ""),
     ]),
     *_of("parameters", "4.3.3", "meta-learning", [
-        ("MAML", "a start from which a step suffices", "labels", ""),
+        ("MAML", "a start from which a step suffices", "labels", "meta.maml_loss"),
     ]),
     *_of("parameters", "8.1.3", "lifelong-transfer", [
         ("EWC", "held near the old task where it matters", "labels", ""),
