@@ -10,9 +10,7 @@ dictionary of tensors, a batch is whatever the loss takes. :func:`task_loss` mak
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -24,12 +22,20 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 from mapping_lib._checks import (
     require_features,
-    require_float,
     require_number,
-    require_same_shape,
     require_tensor,
     seen,
     shape,
+)
+from mapping_lib._meta_checks import (
+    NO_GRADIENT,
+    chosen_names,
+    count_tasks,
+    require_alike,
+    require_parameters,
+    require_whole,
+    say_if_diverged,
+    scalar,
 )
 from mapping_lib.optimisers import Parameters
 
@@ -49,13 +55,7 @@ __all__ = [
 ]
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
-"""A task's loss: takes parameters and a batch, gives a scalar."""
-
-
-NO_GRADIENT = (
-    "the loss has no gradient in the parameters; compute it from the parameters that it is given, "
-    "without detach(), no_grad() or rounding to integers"
-)
+"""The loss of a task takes parameters and a batch, and gives a scalar."""
 
 
 class OuterGradient(NamedTuple):
@@ -144,7 +144,7 @@ def inner_loop(
     """
     _require_inner(parameters, inner_rate, steps)
     θ, losses = _adapt(loss, parameters, support, inner_rate, steps, only, first_order)
-    _say_if_diverged(losses, θ, inner_rate)
+    say_if_diverged(losses, θ, inner_rate)
     return θ  # type: ignore[no-any-return]
 
 
@@ -210,7 +210,7 @@ def maml_loss(
         only=only,
         first_order=first_order,
     )
-    return _scalar(loss)(θ, query)
+    return scalar(loss)(θ, query)
 
 
 def maml_gradient(
@@ -283,7 +283,7 @@ def maml_gradient(
     OuterGradient(loss=tensor(1.2500), gradient=tensor(0.7500))
     """
     _require_inner(parameters, inner_rate, steps)
-    tasks = _tasks(support, query)
+    tasks = count_tasks(support, query)
     if vectorised is None:
         vectorised = all(part.ndim <= 2 for part in tree_leaves(parameters))
     start = tree_map(Tensor.detach, parameters)
@@ -302,7 +302,7 @@ def maml_gradient(
                 found = of_task(*tree_map(lambda each: each[t], (support, query)))  # noqa: B023
                 total = found if total is None else tree_map(torch.add, total, found)
         gradient, value, losses = tree_map(lambda each: each / tasks, total)
-    _say_if_diverged(torch.cat([losses, value.unsqueeze(0)]), {}, inner_rate)
+    say_if_diverged(torch.cat([losses, value.unsqueeze(0)]), {}, inner_rate)
     return OuterGradient(value, gradient)
 
 
@@ -352,7 +352,7 @@ def reptile_step(
     if not tasks:
         raise ValueError("adapted must be a sequence with the parameters of at least one task")
     for φ in tasks:
-        _require_alike(parameters, φ)
+        require_alike(parameters, φ)
     return tree_map(  # type: ignore[no-any-return]
         lambda θ, *φ: θ.detach() + rate * (torch.stack(φ).mean(0) - θ).detach(), parameters, *tasks
     )
@@ -481,7 +481,7 @@ def episode(
     """
     _require_integers(labels=labels)
     for name, count in (("ways", ways), ("shots", shots), ("queries", queries)):
-        _require_whole(name, count)
+        require_whole(name, count)
     need = shots + queries
     classes, counts = torch.unique(labels, return_counts=True)
     able = classes[counts >= need]
@@ -682,7 +682,7 @@ def _gradient_at_once(
 
     def after(parameters: Any) -> tuple[Tensor, Tensor]:
         θ, losses = _adapt(loss, parameters, support, *settings)
-        return _scalar(loss)(θ, query), losses
+        return scalar(loss)(θ, query), losses
 
     gradient, (value, losses) = grad_and_value(after, has_aux=True)(parameters)
     return gradient, value, losses
@@ -702,14 +702,14 @@ def _gradient_by_factors(
     θ, path, losses = parameters, [], []
     for _ in range(steps):
         θ = _leaves(θ)
-        value = _scalar(loss, differentiated=True)(θ, support)
-        moving = θ if only is None else {name: θ[name] for name in _chosen(θ, only)}
+        value = scalar(loss, differentiated=True)(θ, support)
+        moving = θ if only is None else {name: θ[name] for name in chosen_names(θ, only)}
         gradient = _derivative(value, moving, create_graph=not first_order)
         path.append((θ, gradient))
         θ = _step(θ, gradient, inner_rate)
         losses.append(value.detach())
     θ = _leaves(tree_map(_channels_last, θ))
-    value = _scalar(loss, differentiated=True)(θ, tree_map(_channels_last, query))
+    value = scalar(loss, differentiated=True)(θ, tree_map(_channels_last, query))
     v = _derivative(value, θ)
     while path and not first_order:
         θ, gradient = path.pop()
@@ -746,9 +746,9 @@ def _inner_gradient(
 
     def gradient(θ: Any) -> tuple[Any, Tensor]:
         if only is None:
-            return grad_and_value(_scalar(loss, differentiated=True))(θ, support)
-        moving = {name: θ[name] for name in _chosen(θ, only)}
-        checked = _scalar(loss, differentiated=True)
+            return grad_and_value(scalar(loss, differentiated=True))(θ, support)
+        moving = {name: θ[name] for name in chosen_names(θ, only)}
+        checked = scalar(loss, differentiated=True)
         return grad_and_value(lambda part: checked({**θ, **part}, support))(moving)
 
     return gradient
@@ -774,97 +774,10 @@ def _channels_last(tensor: Any) -> Any:
     return torch.empty_like(tensor, memory_format=torch.channels_last).copy_(tensor)
 
 
-def _scalar(loss: Loss, *, differentiated: bool = False) -> Loss:
-    """Require a loss to return a scalar, and where it is differentiated, one with a gradient."""
-
-    def checked(parameters: Any, batch: Any) -> Tensor:
-        value = loss(parameters, batch)
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"the loss must return a scalar tensor, got {type(value).__name__}; "
-                "leave out item() and float()"
-            )
-        if value.ndim:
-            raise ValueError(
-                f"the loss must be a scalar, got the shape {shape(value)}; reduce it with mean()"
-            )
-        if differentiated and not value.requires_grad:
-            raise ValueError(NO_GRADIENT)
-        return value
-
-    return checked
-
-
-def _chosen(parameters: Any, only: Sequence[str]) -> list[str]:
-    """Give the names of the parameters that adapt."""
-    if isinstance(parameters, Tensor):
-        raise TypeError("only chooses among named parameters: give a dictionary, or only=None")
-    if isinstance(only, str):
-        raise TypeError(f"only must be a sequence of names or patterns; write only=[{only!r}]")
-    for pattern in only:
-        if not any(fnmatchcase(name, pattern) for name in parameters):
-            raise ValueError(
-                f"only names {pattern!r}, which no parameter fits; there are {sorted(parameters)}"
-            )
-    chosen = [n for n in parameters if any(fnmatchcase(n, pattern) for pattern in only)]
-    if not chosen:
-        raise ValueError("only is empty: give at least one name, or None for all parameters")
-    return chosen
-
-
-def _tasks(support: Any, query: Any) -> int:
-    """Give the number of tasks, the same in all tensors of the batches."""
-    parts = [part for part in tree_leaves((support, query)) if isinstance(part, Tensor)]
-    if not parts or any(part.ndim == 0 for part in parts):
-        raise ValueError(
-            "support and query must hold tensors with the tasks on the first axis, (T, ...); "
-            "stack the tasks, or give a single one as tensor.unsqueeze(0)"
-        )
-    counts = sorted({len(part) for part in parts})
-    if len(counts) > 1 or counts[0] == 0:
-        raise ValueError(
-            "support and query must have the same number of tasks on the first axis, at least 1, "
-            f"got {counts}"
-        )
-    return counts[0]
-
-
 def _require_inner(parameters: Any, inner_rate: float, steps: int) -> None:
-    _require_parameters(parameters)
+    require_parameters(parameters)
     require_number("inner_rate", inner_rate, below=math.inf)
-    _require_whole("steps", steps, least=0)
-
-
-def _require_parameters(parameters: Any) -> None:
-    if not isinstance(parameters, dict):
-        return require_float(parameters=parameters)
-    if not parameters:
-        raise ValueError("parameters is empty; take dict(model.named_parameters())")
-    for name, part in parameters.items():
-        require_float(**{f"parameters[{name!r}]": part})
-    return None
-
-
-def _require_alike(parameters: Any, adapted: Any) -> None:
-    """Require two trees of parameters with the same names and shapes."""
-    for tree in (parameters, adapted):
-        _require_parameters(tree)
-    if isinstance(parameters, dict) != isinstance(adapted, dict):
-        raise TypeError("adapted must be like the parameters: tensors, or dictionaries of them")
-    if not isinstance(parameters, dict):
-        return require_same_shape(parameters=parameters, adapted=adapted)
-    if parameters.keys() != adapted.keys():
-        raise ValueError(f"adapted must have the names {sorted(parameters)}, got {sorted(adapted)}")
-    for name, part in parameters.items():
-        require_same_shape(**{f"parameters[{name!r}]": part, f"adapted[{name!r}]": adapted[name]})
-    return None
-
-
-def _require_whole(name: str, value: int, *, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+    require_whole("steps", steps, least=0)
 
 
 def _require_integers(**vectors: Tensor) -> None:
@@ -894,29 +807,6 @@ def _members(features: Tensor, labels: Tensor) -> Tensor:
             "have none; call the classes of the episode 0 to K - 1"
         )
     return members
-
-
-def _say_if_diverged(losses: Tensor, θ: Any, inner_rate: float) -> None:
-    """Raise where the inner loop has left the finite numbers, warn where it climbs."""
-    parts = [losses, *tree_leaves(θ)]
-    if any(seen(~part.detach().isfinite().all()) for part in parts):
-        raise FloatingPointError(
-            f"the inner loop diverges at inner_rate {inner_rate:g}: its losses are "
-            f"{_listed(losses)}; take a smaller rate or fewer steps"
-        )
-    if len(losses) > 1 and seen((losses[0] > 0) & (losses[-1] > 10 * losses[0])):
-        _warn(
-            f"the inner loop diverges at inner_rate {inner_rate:g}: its losses are "
-            f"{_listed(losses)}; take a smaller rate"
-        )
-
-
-def _listed(losses: Tensor) -> str:
-    return ", ".join(f"{value:.3g}" for value in losses.tolist())
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _order(n: int, generator: torch.Generator | None) -> Tensor:
