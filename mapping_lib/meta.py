@@ -10,7 +10,9 @@ dictionary of tensors, a batch is whatever the loss takes. :func:`task_loss` mak
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -18,26 +20,19 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import one_hot
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mapping_lib._checks import (
     require_features,
+    require_labels,
     require_number,
     require_tensor,
     seen,
     shape,
 )
-from mapping_lib._meta_checks import (
-    NO_GRADIENT,
-    chosen_names,
-    count_tasks,
-    require_alike,
-    require_parameters,
-    require_whole,
-    say_if_diverged,
-    scalar,
-)
-from mapping_lib.optimisers import Parameters
+from mapping_lib._modules import listed, matching
+from mapping_lib.kernels import _squared_distances
+from mapping_lib.optimisers import Parameters, _each, _require_alike
 
 __all__ = [
     "Episode",
@@ -56,6 +51,11 @@ __all__ = [
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 """The loss of a task takes parameters and a batch, and gives a scalar."""
+
+NO_GRADIENT = (
+    "the loss has no gradient in the parameters; compute it from the parameters that it is given, "
+    "without detach(), no_grad() or rounding to integers"
+)
 
 
 class OuterGradient(NamedTuple):
@@ -85,7 +85,7 @@ def inner_loop(
     *,
     inner_rate: float,
     steps: int = 1,
-    only: Sequence[str] | None = None,
+    only: str | Sequence[str] | None = None,
     first_order: bool = False,
 ) -> Parameters:
     r"""Adapt parameters to a task: gradient descent on its support set.
@@ -94,7 +94,8 @@ def inner_loop(
         \qquad i = 0, \dots, k - 1
 
     The result is a differentiable function of :math:`\theta_0`. Under ``torch.no_grad()`` it is
-    computed without that, which is what a test and Reptile need.
+    computed without that, which is what a test and Reptile need. Which parameters move is for
+    `only` to say; that some don't require gradients changes nothing.
 
     Taught in :ref:`meta-learning` (section 4.3.3).
     Source: :cite:t:`finn2017model`, algorithm 1; with `only` :cite:t:`raghu2020rapid`, section 4.
@@ -112,8 +113,8 @@ def inner_loop(
     steps
         k, from 0.
     only
-        Names of the parameters that adapt, or patterns such as ``"head.*"``; None: all. With the
-        head alone this is ANIL ("almost no inner loop").
+        Names or patterns of the parameters that adapt; ``"head"`` stands for all that begin with
+        ``head.``. None: all. With the head alone this is ANIL ("almost no inner loop").
     first_order
         Whether the inner gradients count as constants when the result is differentiated.
 
@@ -142,10 +143,16 @@ def inner_loop(
     >>> inner_loop(lambda θ, b: (θ - b) ** 2, torch.tensor(5.), torch.tensor(1.), inner_rate=0.25)
     tensor(3.)
     """
-    _require_inner(parameters, inner_rate, steps)
-    θ, losses = _adapt(loss, parameters, support, inner_rate, steps, only, first_order)
-    say_if_diverged(losses, θ, inner_rate)
-    return θ  # type: ignore[no-any-return]
+    names = _moving(parameters, inner_rate, steps, only)
+    θ, losses = parameters, []
+    for _ in range(steps):
+        gradient, value = grad_and_value(partial(_inner_loss, loss, θ, support))(_part(θ, names))
+        if first_order:
+            gradient = _each(Tensor.detach, gradient)
+        θ = _step(θ, gradient, inner_rate)
+        losses.append(value.detach())
+    _say_if_diverged(losses, tree_leaves(θ), inner_rate)
+    return θ
 
 
 def maml_loss(
@@ -156,7 +163,7 @@ def maml_loss(
     *,
     inner_rate: float,
     steps: int = 1,
-    only: Sequence[str] | None = None,
+    only: str | Sequence[str] | None = None,
     first_order: bool = False,
 ) -> Tensor:
     r"""The loss of a task after adaptation, as a function of the parameters before it (MAML).
@@ -210,7 +217,7 @@ def maml_loss(
         only=only,
         first_order=first_order,
     )
-    return scalar(loss)(θ, query)
+    return _require_scalar(loss(θ, query))
 
 
 def maml_gradient(
@@ -221,7 +228,7 @@ def maml_gradient(
     *,
     inner_rate: float,
     steps: int = 1,
-    only: Sequence[str] | None = None,
+    only: str | Sequence[str] | None = None,
     first_order: bool = False,
     vectorised: bool | None = None,
 ) -> OuterGradient:
@@ -236,12 +243,12 @@ def maml_gradient(
     factors out. They are multiplied from the right, so that no Hessian is ever formed: each costs
     one Hessian-vector product, a derivative of the inner gradient.
 
-    Two ways to compute it give the same up to rounding. **Vectorised**, all tasks run at once under
-    :func:`torch.func.vmap`: several times faster for small perceptrons, and faster again inside
-    :func:`torch.compile`. **Looped**, the tasks run one after the other, factor by factor as the
-    formula says; the query gradient is an ordinary one, without a graph of its own, and
-    convolutions see it in the memory format that they are fastest in. Networks with convolutions
-    are slower vectorised, in gigabytes of memory.
+    The tasks are computed in one of two ways, which give the same up to rounding. **Vectorised**,
+    all at once: the loss runs under :func:`torch.func.vmap`, on parameters of each task, several
+    times faster for small perceptrons, and many times under :func:`torch.compile`. **Looped**, one
+    after the other: networks with convolutions are slower vectorised, in gigabytes of memory. The
+    query gradient has no graph of its own, and convolutions see it in the memory format that they
+    are fastest in.
 
     Taught in :ref:`meta-learning` (section 4.3.3).
     Source: :cite:t:`finn2017model`, section 2.2; the product :cite:t:`nichol2018first`, section 5.
@@ -282,27 +289,31 @@ def maml_gradient(
     >>> maml_gradient(half_square, torch.tensor(5.), tasks, tasks, inner_rate=0.5)
     OuterGradient(loss=tensor(1.2500), gradient=tensor(0.7500))
     """
-    _require_inner(parameters, inner_rate, steps)
-    tasks = count_tasks(support, query)
+    names = _moving(parameters, inner_rate, steps, only)
+    tasks = _tasks(support, query)
+    settings: Any = {"inner_rate": inner_rate, "steps": steps, "first_order": first_order}
+    θ = _each(Tensor.detach, parameters)
+    if torch.compiler.is_compiling():  # compiled code has derivatives by torch.func alone
+        after = grad_and_value(partial(maml_loss, loss, only=only, **settings))
+        gradients, values = vmap(after, (None, 0, 0), randomness="different")(θ, support, query)
+        return OuterGradient(values.mean(), _each(lambda each: each.mean(0), gradients))
     if vectorised is None:
-        vectorised = all(part.ndim <= 2 for part in tree_leaves(parameters))
-    start = tree_map(Tensor.detach, parameters)
-
-    def of_task(support: Any, query: Any) -> tuple[Parameters, Tensor, Tensor]:
-        compute = _gradient_at_once if vectorised else _gradient_by_factors
-        return compute(loss, start, support, query, inner_rate, steps, only, first_order)
-
-    if vectorised:
-        per_task = vmap(of_task, randomness="different")(support, query)
-        gradient, value, losses = tree_map(lambda each: each.mean(0), per_task)
-    else:
-        total = None
-        with torch.enable_grad():
+        vectorised = all(part.ndim <= 2 for part in tree_leaves(θ))
+    with torch.enable_grad():
+        if vectorised:
+            every = _each(lambda part: part.expand(tasks, *part.shape), θ)
+            v, *values = _gradient_by_factors(
+                _sum(loss), every, support, query, names=names, **settings
+            )
+            total: Any = _each(lambda each: each.sum(0), v), *values
+        else:
+            total = None
             for t in range(tasks):
-                found = of_task(*tree_map(lambda each: each[t], (support, query)))  # noqa: B023
+                batches = tree_map(lambda each: each[t], (support, query))  # noqa: B023
+                found = _gradient_by_factors(loss, θ, *batches, names=names, **settings)
                 total = found if total is None else tree_map(torch.add, total, found)
-        gradient, value, losses = tree_map(lambda each: each / tasks, total)
-    say_if_diverged(torch.cat([losses, value.unsqueeze(0)]), {}, inner_rate)
+    gradient, value, losses = tree_map(lambda each: each / tasks, total)
+    _say_if_diverged([*losses, value], [], inner_rate)
     return OuterGradient(value, gradient)
 
 
@@ -337,7 +348,7 @@ def reptile_step(
     Raises
     ------
     TypeError
-        Parameters aren't floating-point tensors.
+        Parameters aren't floating-point tensors, or some are tensors and others dictionaries.
     ValueError
         There are no tasks, names or shapes differ, a tensor contains NaN, or the rate is out of
         range.
@@ -352,10 +363,12 @@ def reptile_step(
     if not tasks:
         raise ValueError("adapted must be a sequence with the parameters of at least one task")
     for φ in tasks:
-        require_alike(parameters, φ)
-    return tree_map(  # type: ignore[no-any-return]
-        lambda θ, *φ: θ.detach() + rate * (torch.stack(φ).mean(0) - θ).detach(), parameters, *tasks
-    )
+        _require_alike(parameters=parameters, adapted=φ)
+
+    def step(θ: Tensor, *φ: Tensor) -> Tensor:
+        return (θ + rate * (torch.stack(φ).mean(0) - θ)).detach()
+
+    return _each(step, parameters, *tasks)
 
 
 def task_loss(model: nn.Module, criterion: Callable[[Any, Any], Tensor]) -> Loss:
@@ -404,10 +417,11 @@ def task_loss(model: nn.Module, criterion: Callable[[Any, Any], Tensor]) -> Loss
             "a plain function of parameters and batch is a loss already"
         )
     own = copy.deepcopy(model)
-    norms = [layer for layer in own.modules() if isinstance(layer, _NormBase) and layer.training]
-    for norm in norms:
-        norm.track_running_stats = False  # normalise by the batch, remember nothing
-    by_batch = any(isinstance(layer, _BatchNorm) for layer in norms)
+    by_batch = False
+    for layer in own.modules():
+        if isinstance(layer, _NormBase) and (layer.training or layer.running_mean is None):
+            layer.track_running_stats = False  # normalise by the batch, remember nothing
+            by_batch |= isinstance(layer, _BatchNorm)
     names = {name for name, _ in own.named_parameters()}
 
     def loss(parameters: Any, batch: Any) -> Tensor:
@@ -453,7 +467,7 @@ def episode(
     Parameters
     ----------
     labels
-        Of the data, ``(n,)``, integers.
+        Of the data, ``(n,)``, integers from 0.
     ways, shots, queries
         N, K and Q, from 1; classes with fewer than K + Q examples aren't drawn.
     generator
@@ -470,8 +484,8 @@ def episode(
     TypeError
         The labels aren't a tensor of integers, or a number isn't whole.
     ValueError
-        The labels have more than one axis, a number is below 1, or too few classes have enough
-        examples.
+        The labels have more than one axis or are negative, a number is below 1, or too few classes
+        have enough examples.
 
     Examples
     --------
@@ -479,9 +493,10 @@ def episode(
     >>> drawn.classes, drawn.query_labels, sorted([*drawn.support.tolist(), *drawn.query.tolist()])
     (tensor([7]), tensor([0, 0]), [0, 1, 2])
     """
-    _require_integers(labels=labels)
+    require_tensor(labels=labels)
+    require_labels("labels", labels, labels.numel())
     for name, count in (("ways", ways), ("shots", shots), ("queries", queries)):
-        require_whole(name, count)
+        _require_whole(name, count)
     need = shots + queries
     classes, counts = torch.unique(labels, return_counts=True)
     able = classes[counts >= need]
@@ -583,8 +598,7 @@ def prototype_logits(support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
     """
     require_features(support=support, query=query)
     centres = prototypes(support, labels)
-    # By differences: exact where |x|² − 2 x·c + |c|² would cancel, and twice differentiable.
-    return -(query.unsqueeze(1) - centres).square().sum(2)
+    return -_squared_distances(query, centres).to(query.dtype)
 
 
 def ridge_logits(
@@ -651,119 +665,88 @@ def ridge_logits(
     return query @ weights
 
 
-def _adapt(
-    loss: Loss,
-    parameters: Any,
-    support: Any,
-    inner_rate: float,
-    steps: int,
-    only: Sequence[str] | None,
-    first_order: bool,
-) -> tuple[Any, Tensor]:
-    """Give the adapted parameters, and the support loss before each step."""
-    θ, losses = parameters, []
-    for _ in range(steps):
-        gradient, value = _inner_gradient(loss, support, only)(θ)
-        if first_order:
-            gradient = tree_map(Tensor.detach, gradient)
-        θ = _step(θ, gradient, inner_rate)
-        losses.append(value.detach())
-    return θ, torch.stack(losses) if losses else tree_leaves(parameters)[0].new_empty(0)
-
-
-def _gradient_at_once(
-    loss: Loss,
-    parameters: Any,
-    support: Any,
-    query: Any,
-    *settings: Any,
-) -> tuple[Any, Tensor, Tensor]:
-    """Differentiate through the inner loop; give gradient, loss and support losses."""
-
-    def after(parameters: Any) -> tuple[Tensor, Tensor]:
-        θ, losses = _adapt(loss, parameters, support, *settings)
-        return scalar(loss)(θ, query), losses
-
-    gradient, (value, losses) = grad_and_value(after, has_aux=True)(parameters)
-    return gradient, value, losses
-
-
 def _gradient_by_factors(
     loss: Loss,
-    parameters: Any,
+    θ: Any,
     support: Any,
     query: Any,
+    *,
+    names: list[str] | None,
     inner_rate: float,
     steps: int,
-    only: Sequence[str] | None,
     first_order: bool,
-) -> tuple[Any, Tensor, Tensor]:
-    """Multiply the query gradient by the factors I − αH; give the same as _gradient_at_once."""
-    θ, path, losses = parameters, [], []
+) -> tuple[Any, Tensor, list[Tensor]]:
+    """Give the outer gradient of a task, its loss, and the support losses on the way there."""
+    path, losses = [], []
     for _ in range(steps):
-        θ = _leaves(θ)
-        value = scalar(loss, differentiated=True)(θ, support)
-        moving = θ if only is None else {name: θ[name] for name in chosen_names(θ, only)}
-        gradient = _derivative(value, moving, create_graph=not first_order)
+        θ = _each(_leaf, θ)
+        value = _require_scalar(loss(θ, support))
+        gradient = _derivative(value, _part(θ, names), create_graph=not first_order)
         path.append((θ, gradient))
         θ = _step(θ, gradient, inner_rate)
         losses.append(value.detach())
-    θ = _leaves(tree_map(_channels_last, θ))
-    value = scalar(loss, differentiated=True)(θ, tree_map(_channels_last, query))
+    θ = _each(lambda part: _leaf(_channels_last(part)), θ)
+    value = _require_scalar(loss(θ, tree_map(_channels_last, query)))
     v = _derivative(value, θ)
-    while path and not first_order:
-        θ, gradient = path.pop()
+    for θ, gradient in [] if first_order else reversed(path):
         if any(part.requires_grad for part in tree_leaves(gradient)):  # else H is 0
-            Hv = _derivative(gradient, θ, along=_like(gradient, v))
+            Hv = _derivative(gradient, θ, along=_part(v, gradient))
             v = _step(v, Hv, inner_rate)  # v ← (I − αH) v
-    return v, value.detach(), torch.stack(losses) if losses else value.new_empty(0)
+    return v, value.detach(), losses
 
 
-def _leaves(parameters: Any) -> Any:
-    """Cut parameters off what they were computed from, and let gradients be taken in them."""
-    return tree_map(lambda part: part.detach().requires_grad_(), parameters)
+def _leaf(part: Tensor) -> Tensor:
+    """Cut a parameter off what it was computed from, and let gradients be taken in it."""
+    return part.detach().requires_grad_()
 
 
 def _derivative(
     values: Any, parameters: Any, *, along: Any = None, create_graph: bool = False
-) -> Any:
+) -> Parameters:
     """Differentiate values, along a direction where they are many, in each of the parameters."""
-    leaves, form = tree_flatten(parameters)
+    outputs, leaves = tree_leaves(values), tree_leaves(parameters)
+    if not any(each.requires_grad for each in outputs):
+        raise ValueError(NO_GRADIENT)
     directions = None if along is None else tree_leaves(along)
     found = torch.autograd.grad(
-        tree_leaves(values), leaves, directions, create_graph=create_graph, allow_unused=True
+        outputs, leaves, directions, create_graph=create_graph, allow_unused=True
     )
     if along is None and all(each is None for each in found):
         raise ValueError(NO_GRADIENT)
-    zeros = map(torch.zeros_like, leaves)
-    return tree_unflatten([z if g is None else g for g, z in zip(found, zeros, strict=True)], form)
+    parts = iter(found)
+    return _each(
+        lambda leaf: torch.zeros_like(leaf) if (g := next(parts)) is None else g, parameters
+    )
 
 
-def _inner_gradient(
-    loss: Loss, support: Any, only: Sequence[str] | None
-) -> Callable[[Any], tuple[Any, Tensor]]:
-    """Give the support gradient, by the parameters that adapt, and the loss as a function of θ."""
+def _inner_loss(loss: Loss, θ: Any, support: Any, part: Any) -> Tensor:
+    """The support loss as a function of what adapts."""
+    value = _called(loss, part if isinstance(part, Tensor) else {**θ, **part}, support)
+    if not value.requires_grad:
+        raise ValueError(NO_GRADIENT)
+    return value
 
-    def gradient(θ: Any) -> tuple[Any, Tensor]:
-        if only is None:
-            return grad_and_value(scalar(loss, differentiated=True))(θ, support)
-        moving = {name: θ[name] for name in chosen_names(θ, only)}
-        checked = scalar(loss, differentiated=True)
-        return grad_and_value(lambda part: checked({**θ, **part}, support))(moving)
 
-    return gradient
+def _called(loss: Loss, θ: Any, batch: Any) -> Tensor:
+    return _require_scalar(loss(θ, batch))
+
+
+def _sum(loss: Loss) -> Loss:
+    """The loss of all tasks together, as a function of the parameters of each."""
+    of_tasks: Any = vmap(partial(_called, loss), randomness="different")
+    return lambda θ, batch: of_tasks(θ, batch).sum()
+
+
+def _part(tree: Any, names: Any) -> Any:
+    """Keep of parameters what adapts."""
+    return tree if isinstance(tree, Tensor) or names is None else {n: tree[n] for n in names}
 
 
 def _step(θ: Any, gradient: Any, rate: float) -> Any:
     """θ − α g, where there is a gradient."""
     if isinstance(θ, Tensor):
         return θ - rate * gradient
-    return {name: θ[name] - rate * gradient[name] if name in gradient else θ[name] for name in θ}
-
-
-def _like(gradient: Any, v: Any) -> Any:
-    """Keep of v what adapts."""
-    return v if isinstance(v, Tensor) else {name: v[name] for name in gradient}
+    return {**θ, **{name: θ[name] - rate * g for name, g in gradient.items()}}
 
 
 def _channels_last(tensor: Any) -> Any:
@@ -774,31 +757,41 @@ def _channels_last(tensor: Any) -> Any:
     return torch.empty_like(tensor, memory_format=torch.channels_last).copy_(tensor)
 
 
-def _require_inner(parameters: Any, inner_rate: float, steps: int) -> None:
-    require_parameters(parameters)
+def _moving(
+    parameters: Parameters, inner_rate: float, steps: int, only: str | Sequence[str] | None
+) -> list[str] | None:
+    """Check what an inner loop is given; give the names of what adapts, None for all."""
+    _require_alike(parameters=parameters)
     require_number("inner_rate", inner_rate, below=math.inf)
-    require_whole("steps", steps, least=0)
+    _require_whole("steps", steps, least=0)
+    if only is None:
+        return None
+    if isinstance(parameters, Tensor):
+        raise TypeError("only chooses among named parameters: give a dictionary, or only=None")
+    return matching(parameters, listed(only))
 
 
-def _require_integers(**vectors: Tensor) -> None:
-    require_tensor(**vectors)
-    for name, vector in vectors.items():
-        if vector.is_floating_point() or vector.is_complex() or vector.dtype == torch.bool:
-            raise TypeError(f"{name} must hold integers, got {vector.dtype}; use {name}.long()")
-        if vector.ndim != 1:
-            raise ValueError(f"{name} must have one axis, got the shape {shape(vector)}")
+def _tasks(support: Any, query: Any) -> int:
+    """Give the number of tasks, the same in all tensors of the batches."""
+    parts = [part for part in tree_leaves((support, query)) if isinstance(part, Tensor)]
+    if not parts or any(part.ndim == 0 for part in parts):
+        raise ValueError(
+            "support and query must hold tensors with the tasks on the first axis, (T, ...); "
+            "stack the tasks, or give a single one as tensor.unsqueeze(0)"
+        )
+    counts = sorted({len(part) for part in parts})
+    if len(counts) > 1 or counts[0] == 0:
+        raise ValueError(
+            "support and query must have the same number of tasks on the first axis, at least 1, "
+            f"got {counts}"
+        )
+    return counts[0]
 
 
 def _members(features: Tensor, labels: Tensor) -> Tensor:
     """Give the labels one-hot (n, K), in the dtype of the features."""
     require_features(features=features)
-    _require_integers(labels=labels)
-    if len(labels) != len(features):
-        raise ValueError(
-            f"labels must have one entry for each of the {len(features)} rows, got {len(labels)}"
-        )
-    if seen((labels < 0).any()):
-        raise ValueError(f"labels must be the classes 0 to K - 1, got {int(labels.min())}")
+    require_labels("labels", labels, len(features))
     members = one_hot(labels.long()).to(features)
     if seen((members.sum(0) == 0).any()):
         missing = (members.sum(0) == 0).nonzero().squeeze(1).tolist()
@@ -813,3 +806,38 @@ def _order(n: int, generator: torch.Generator | None) -> Tensor:
     """Draw an order of n things."""
     device = "cpu" if generator is None else generator.device
     return torch.randperm(n, generator=generator, device=device)
+
+
+def _require_whole(name: str, value: int, *, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _require_scalar(value: Tensor) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"the loss must return a scalar tensor, got {type(value).__name__}; "
+            "leave out item() and float()"
+        )
+    if value.ndim:
+        raise ValueError(
+            f"the loss must be a scalar, got the shape {shape(value)}; reduce it with mean()"
+        )
+    return value
+
+
+def _say_if_diverged(losses: list[Tensor], parameters: list[Tensor], inner_rate: float) -> None:
+    """Raise where the inner loop has left the finite numbers, warn where it climbs."""
+    finite = not any(seen(~part.detach().isfinite().all()) for part in [*losses, *parameters])
+    climbs = len(losses) > 1 and seen((losses[0] > 0) & (losses[-1] > 10 * losses[0]))
+    if finite and not climbs:
+        return
+    message = (
+        f"the inner loop diverges at inner_rate {inner_rate:g}: its losses are "
+        f"{', '.join(f'{float(value):.3g}' for value in losses)}; take a smaller rate"
+    )
+    if not finite:
+        raise FloatingPointError(f"{message} or fewer steps")
+    warnings.warn(message, UserWarning, stacklevel=3)
