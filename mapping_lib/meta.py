@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import one_hot
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from mapping_lib._checks import (
     require_features,
@@ -266,6 +266,7 @@ def maml_gradient(
         As in :func:`inner_loop`.
     vectorised
         None: unless a parameter has more than two axes, as the kernels of convolutions have.
+        Compiled, always.
 
     Returns
     -------
@@ -689,9 +690,8 @@ def _gradient_by_factors(
     value = _require_scalar(loss(θ, tree_map(_channels_last, query)))
     v = _derivative(value, θ)
     for θ, gradient in [] if first_order else reversed(path):
-        if any(part.requires_grad for part in tree_leaves(gradient)):  # else H is 0
-            Hv = _derivative(gradient, θ, along=_part(v, gradient))
-            v = _step(v, Hv, inner_rate)  # v ← (I − αH) v
+        Hv = _derivative(gradient, θ, along=_part(v, gradient))
+        v = _step(v, Hv, inner_rate)  # v ← (I − αH) v
     return v, value.detach(), losses
 
 
@@ -702,21 +702,22 @@ def _leaf(part: Tensor) -> Tensor:
 
 def _derivative(
     values: Any, parameters: Any, *, along: Any = None, create_graph: bool = False
-) -> Parameters:
+) -> Any:
     """Differentiate values, along a direction where they are many, in each of the parameters."""
-    outputs, leaves = tree_leaves(values), tree_leaves(parameters)
-    if not any(each.requires_grad for each in outputs):
-        raise ValueError(NO_GRADIENT)
-    directions = None if along is None else tree_leaves(along)
-    found = torch.autograd.grad(
-        outputs, leaves, directions, create_graph=create_graph, allow_unused=True
-    )
+    directions = [None] if along is None else tree_leaves(along)
+    pairs = zip(tree_leaves(values), directions, strict=True)
+    varying = [(value, u) for value, u in pairs if value.requires_grad]
+    leaves, form = tree_flatten(parameters)
+    found: Sequence[Tensor | None] = [None] * len(leaves)
+    if varying:
+        outputs, weights = zip(*varying, strict=True)
+        found = torch.autograd.grad(
+            outputs, leaves, weights, create_graph=create_graph, allow_unused=True
+        )
     if along is None and all(each is None for each in found):
         raise ValueError(NO_GRADIENT)
-    parts = iter(found)
-    return _each(
-        lambda leaf: torch.zeros_like(leaf) if (g := next(parts)) is None else g, parameters
-    )
+    zeros = map(torch.zeros_like, leaves)
+    return tree_unflatten([z if g is None else g for g, z in zip(found, zeros, strict=True)], form)
 
 
 def _inner_loss(loss: Loss, θ: Any, support: Any, part: Any) -> Tensor:

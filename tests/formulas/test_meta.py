@@ -114,6 +114,23 @@ class TestInnerLoop:
         assert moved == {"2.weight", "2.bias"}
         assert list(found) == list(of(model))
 
+    @pytest.mark.parametrize("only", ["2", ["2"], ["2.w*", "2.bias"]])
+    def test_a_name_stands_for_what_is_inside(self, only):
+        model, (support, _) = perceptron(), regression(1)
+        batch = support[0][0], support[1][0]
+        loss = task_loss(model, mse_loss)
+        found = inner_loop(loss, of(model), batch, inner_rate=0.1, only=only)
+        due = inner_loop(loss, of(model), batch, inner_rate=0.1, only=["2.weight", "2.bias"])
+        assert_close(found, due)
+
+    def test_frozen_parameters_adapt_all_the_same(self):
+        model, (support, _) = perceptron(), regression(1)
+        batch = support[0][0], support[1][0]
+        due = inner_loop(task_loss(model, mse_loss), of(model), batch, inner_rate=0.1)
+        model.requires_grad_(False)
+        found = inner_loop(task_loss(model, mse_loss), of(model), batch, inner_rate=0.1)
+        assert_close(found, due)
+
     def test_is_sgd_of_torch(self):
         model, (support, _) = perceptron(), regression(1)
         batch = support[0][0], support[1][0]
@@ -151,6 +168,20 @@ class TestInnerLoop:
             inner_loop(half_square, θ, b, inner_rate=30)
             inner_loop(half_square, θ, b, inner_rate=0, steps=3)
             inner_loop(half_square, θ, b, inner_rate=1, steps=0)
+
+    @pytest.mark.parametrize("function", [inner_loop, maml_gradient])
+    def test_warning_points_at_the_caller(self, function):
+        b = torch.zeros(1)
+        batches = (b[0],) if function is inner_loop else (b, b)
+        with pytest.warns(UserWarning, match="diverges") as caught:
+            function(half_square, torch.tensor(2.0), *batches, inner_rate=9, steps=3)
+        assert caught[0].filename == __file__
+
+    def test_parameters_that_overflow_in_the_last_step_are_said(self):
+        with pytest.raises(
+            FloatingPointError, match=r"its losses are 5e\+05; take a smaller rate or"
+        ):
+            inner_loop(half_square, torch.tensor(1e3), torch.tensor(0.0), inner_rate=1e36)
 
     def test_a_loss_of_other_parameters_is_refused(self):
         model, (support, _) = perceptron(), regression(1)
@@ -310,6 +341,38 @@ class TestMamlGradient:
             assert found.gradient.tolist() == [1.0, 2.0]
 
     @BOTH
+    @pytest.mark.parametrize("only", [None, ["w", "b"]])
+    def test_parameters_with_a_constant_gradient_or_none(self, vectorised, only):
+        """Their second derivatives are zero, beside others that are not."""
+        θ = {"w": torch.tensor(2.0), "b": torch.tensor(3.0), "unused": torch.tensor(1.0)}
+        loss = lambda θ, x: θ["w"] ** 2 * x / 2 + θ["b"]  # noqa: E731
+        x = torch.tensor([1.0, 2.0])
+        settings = {"inner_rate": 0.25, "only": only, "vectorised": vectorised}
+        found = maml_gradient(loss, θ, x, x, **settings).gradient
+        # (1 − αx) x θ' with θ' = (1 − αx) θ: 9/8 and 1.
+        assert {n: g.item() for n, g in found.items()} == {"w": 17 / 16, "b": 1, "unused": 0}
+
+    @pytest.mark.parametrize("steps", [1, 2, 4])
+    @BOTH
+    def test_known_mistake_silently_first_order(self, vectorised, steps):
+        """A factor 1 − α for each step, which repositories without create_graph lose."""
+        θ, b, c = torch.tensor(5.0), torch.tensor([1.0]), torch.tensor([3.0])
+        settings = {"inner_rate": 0.5, "steps": steps, "vectorised": vectorised}
+        end = 1 + 0.5**steps * (5 - 1)
+        found = maml_gradient(half_square, θ, b, c, **settings).gradient
+        assert found.item() == 0.5**steps * (end - 3)
+        short = maml_gradient(half_square, θ, b, c, **settings, first_order=True).gradient
+        assert short.item() == end - 3
+
+    @BOTH
+    def test_batches_may_be_dictionaries(self, vectorised):
+        batch = {"x": torch.tensor([1.0, 3.0]), "unused": torch.zeros(2, 5)}
+        loss = lambda θ, batch: half_square(θ, batch["x"])  # noqa: E731
+        settings = {"inner_rate": 0.5, "vectorised": vectorised}
+        found = maml_gradient(loss, torch.tensor(5.0), batch, batch, **settings)
+        assert (found.loss.item(), found.gradient.item()) == (1.25, 0.75)
+
+    @BOTH
     def test_divergence_is_said(self, vectorised):
         b, settings = torch.zeros(2), {"vectorised": vectorised}
         with pytest.raises(FloatingPointError, match=r"diverges at inner_rate 1e\+20"):
@@ -339,11 +402,12 @@ class TestMamlGradient:
         model, tasks = perceptron(), regression()
         loss = task_loss(model, mse_loss)
         θ = {name: part.detach() for name, part in of(model).items()}
-        compiled = torch.compile(maml_gradient, backend="eager")
-        found = compiled(loss, θ, *tasks, inner_rate=0.1)
-        due = maml_gradient(loss, θ, *tasks, inner_rate=0.1)
-        assert_close(found.gradient, due.gradient)
-        assert_close(found.loss, due.loss)
+        compiled = torch.compile(maml_gradient, backend="eager", fullgraph=True)
+        for settings in ({}, {"steps": 2, "only": "2", "first_order": True}):
+            found = compiled(loss, θ, *tasks, inner_rate=0.1, **settings)
+            due = maml_gradient(loss, θ, *tasks, inner_rate=0.1, **settings)
+            assert_close(found.gradient, due.gradient)
+            assert_close(found.loss, due.loss)
 
 
 class TestReptile:
@@ -433,6 +497,13 @@ class TestTaskLoss:
         task_loss(perceptron(), mse_loss)(of(perceptron()), batch)
         pair = normal(2, 2), normal(2, 3)
         task_loss(model.train(), mse_loss)(of(model), pair)
+
+    def test_statistics_over_one_example_without_running_ones(self):
+        """Batch norm that keeps no running statistics takes the batch's in eval mode too."""
+        model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False))
+        loss = task_loss(model.eval(), mse_loss)
+        with pytest.raises(ValueError, match="statistics from one example"):
+            loss(of(model), (torch.ones(1, 2), torch.ones(1, 2)))
 
     def test_bad_input(self):
         loss = task_loss(perceptron(), mse_loss)
@@ -571,6 +642,7 @@ class TestEpisode:
                 "labels must be integers, got torch.float32; use labels.long",
             ),
             ({"labels": torch.ones(4) > 0}, TypeError, "integers, got torch.bool"),
+            ({"labels": torch.tensor([0, -1])}, ValueError, "got -1 to 0; count classes from 0"),
             ({"labels": [0, 1]}, TypeError, "must be a torch.Tensor, got list"),
             ({"labels": torch.ones(2, 2).long()}, ValueError, r"one label a row, got \(2, 2\)"),
         ],
