@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
+from mapping_lib._modules import modes_kept
 from mapping_lib._names import suggest
 from mapping_lib.lab import checkpoints, results
 from mapping_lib.lab.data.types import Images
@@ -53,6 +54,9 @@ __all__ = [
     "stacked",
 ]
 
+Pair: TypeAlias = tuple[Tensor, Tensor]
+"""Inputs and what they should give."""
+
 CHECKPOINTS = {
     "MAML": "c9013f67c166e288a38a71fe5c28828863e43ffc2e30a8c8b622ab0689e6b0f4",
     "pretraining": "a1f050cd514e6ed5d555df0e3fc52015385d756e6be9f8d586da817e2356e5bc",
@@ -62,7 +66,7 @@ CHECKPOINTS = {
 
 def sinusoids(
     tasks: int, *, shots: int, queries: int, generator: torch.Generator
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+) -> tuple[Pair, Pair]:
     """Draw regression tasks y = A sin(x - φ), as Finn et al. (2017) did.
 
     The amplitude A lies in [0.1, 5], the phase φ in [0, π], and x in [-5, 5].
@@ -150,18 +154,15 @@ def meta_train(
     )
     if compiled:
         gradient = torch.compile(gradient)
-    optimiser = torch.optim.Adam(network.parameters(), lr=rate)
-    generator = torch.Generator().manual_seed(seed)
-    losses = []
-    for _ in range(iterations):
-        support, query = sinusoids(tasks, shots=shots, queries=shots, generator=generator)
+
+    def step(support: Pair, query: Pair) -> Tensor:
         start = {name: part.detach() for name, part in network.named_parameters()}
         value, found = gradient(start, support, query)
-        for name, part in network.named_parameters():
-            part.grad = found[name]
-        optimiser.step()
-        losses.append(value.item())
-    return losses
+        _set_gradients(network, found)
+        return value  # type: ignore[no-any-return]
+
+    draws = {"iterations": iterations, "seed": seed, "tasks": tasks, "shots": shots}
+    return _descend(network, step, **draws, rate=rate)
 
 
 def pretrain(
@@ -187,18 +188,42 @@ def pretrain(
     list of float
         The loss in each step.
     """
+
+    def step(support: Pair, query: Pair) -> Tensor:
+        x, y = (torch.cat(pair, dim=1) for pair in zip(support, query, strict=True))
+        network.zero_grad()
+        value = mse_loss(network(x), y)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    draws = {"iterations": iterations, "seed": seed, "tasks": tasks, "shots": shots}
+    return _descend(network, step, **draws, rate=rate)
+
+
+def _descend(
+    network: nn.Module,
+    step: Callable[[Pair, Pair], Tensor],
+    *,
+    iterations: int,
+    seed: int,
+    tasks: int,
+    shots: int,
+    rate: float,
+) -> list[float]:
+    """Train by Adam on gradients that a step leaves in the network; give its losses."""
     optimiser = torch.optim.Adam(network.parameters(), lr=rate)
     generator = torch.Generator().manual_seed(seed)
     losses = []
     for _ in range(iterations):
-        support, query = sinusoids(tasks, shots=shots, queries=shots, generator=generator)
-        x, y = (torch.cat(pair, dim=1) for pair in zip(support, query, strict=True))
-        optimiser.zero_grad()
-        value = mse_loss(network(x), y)
-        value.backward()  # type: ignore[no-untyped-call]
+        value = step(*sinusoids(tasks, shots=shots, queries=shots, generator=generator))
         optimiser.step()
         losses.append(value.item())
     return losses
+
+
+def _set_gradients(network: nn.Module, gradient: Any) -> None:
+    for name, parameter in network.named_parameters():
+        parameter.grad = gradient[name]
 
 
 @torch.no_grad()
@@ -310,7 +335,7 @@ def draw_task(
     )
 
 
-def stacked(tasks: list[Task]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def stacked(tasks: list[Task]) -> tuple[Pair, Pair]:
     """Stack tasks for :func:`mapping_lib.meta.maml_gradient`: support and query, tasks first.
 
     Parameters
@@ -430,8 +455,9 @@ class Prototypes(Learner):
     @torch.no_grad()
     def classify(self, task: Task) -> Tensor:
         """Give the logits of the query set."""
-        self.network.eval()
-        return self.logits(task)
+        with modes_kept(self.network):
+            self.network.eval()
+            return self.logits(task)
 
 
 class Ridge(Prototypes):
@@ -459,11 +485,11 @@ class MAML(Learner):
     test_steps = 10
     tasks = 1
     first_order = False
-    only: tuple[str, ...] | None = None
+    only: str | None = None
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.loss = task_loss(self.network.train(), cross_entropy)
+        self.loss = task_loss(self.network, cross_entropy)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=self.rate)
 
     @property
@@ -485,9 +511,7 @@ class MAML(Learner):
                 only=self.only,
                 first_order=self.first_order,
             )
-            assert isinstance(gradient, dict)
-            for name, parameter in self.network.named_parameters():
-                parameter.grad = gradient[name]
+            _set_gradients(self.network, gradient)
             self.optimiser.step()
 
     def adapted(self, task: Task, steps: int) -> Any:
@@ -506,13 +530,13 @@ class MAML(Learner):
     def classify(self, task: Task, *, steps: int | None = None) -> Tensor:
         """Give the logits of the query set, normalised by the query's own statistics."""
         θ = self.adapted(task, self.test_steps if steps is None else steps)
-        return task_loss(self.network.train(), lambda z, _: z)(θ, (task.query, None))
+        return task_loss(self.network, lambda z, _: z)(θ, (task.query, None))
 
     @torch.no_grad()
     def one_at_a_time(self, task: Task) -> Tensor:
         """Give the same, each query image normalised together with the support set alone."""
         θ = self.adapted(task, self.test_steps)
-        logits = task_loss(self.network.train(), lambda z, _: z[-1])
+        logits = task_loss(self.network, lambda z, _: z[-1])
         rows = [logits(θ, (torch.cat([task.support, image[None]]), None)) for image in task.query]
         return torch.stack(rows)
 
@@ -526,7 +550,7 @@ class FirstOrder(MAML):
 class ANIL(MAML):
     """MAML whose inner loop changes the head alone."""
 
-    only = ("head.*",)
+    only = "head"
     steps = 3
 
 
@@ -588,7 +612,8 @@ class Pretraining(Learner):
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Give features of length 1."""
-        return normalize(self.network.eval().body(images))
+        with modes_kept(self.network):
+            return normalize(self.network.eval().body(images))
 
     def classify(self, task: Task) -> Tensor:
         """Give the logits of the query set: the nearest mean of normalised features."""

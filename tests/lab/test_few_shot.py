@@ -150,6 +150,7 @@ def test_query_labels_are_not_looked_at(make, squares):
     assert expected.shape == (6, 3)
     assert not expected.requires_grad
     assert_close(learner.classify(task._replace(query_labels=torch.zeros(6).long())), expected)
+    assert all(module.training for module in learner.network.modules())
 
 
 @pytest.mark.parametrize("make", [MAML, ANIL, Reptile])
