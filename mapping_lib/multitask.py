@@ -135,7 +135,7 @@ def task_gradients(
                 f"parameters[{n}] {shape(part)} doesn't require gradients; "
                 "unfreeze it with requires_grad_() before the forward pass, or leave it out"
             )
-    rows = []
+    pieces: list[Tensor] = []
     for t, loss in enumerate(losses):
         if not loss.requires_grad:
             raise ValueError(
@@ -150,15 +150,11 @@ def task_gradients(
                 f"the loss of task {t} doesn't depend on the shared parameters; "
                 "give the parameters that it was computed from"
             )
-        rows.append(
-            torch.cat(
-                [
-                    torch.zeros_like(part).flatten() if gradient is None else gradient.flatten()
-                    for part, gradient in zip(parts, found, strict=True)
-                ]
-            )
-        )
-    return torch.stack(rows).to(stacked.dtype)
+        pieces += [
+            torch.zeros_like(part).flatten() if gradient is None else gradient.flatten()
+            for part, gradient in zip(parts, found, strict=True)
+        ]
+    return torch.cat(pieces).view(len(losses), -1).to(stacked.dtype)
 
 
 def gradient_cosine(gradients: Tensor) -> Tensor:
@@ -195,7 +191,8 @@ def gradient_cosine(gradients: Tensor) -> Tensor:
             [-0.6000,  1.0000]])
     """
     require_features(gradients=gradients)
-    _, units = _norms_and_units(gradients)
+    norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+    units: Tensor = gradients / norms.clamp(min=torch.finfo(norms.dtype).tiny)
     return (units @ units.T).clamp(-1, 1)
 
 
@@ -382,13 +379,14 @@ def pcgrad(gradients: Tensor, *, generator: torch.Generator | None = None) -> Te
     """
     require_features(gradients=gradients)
     tasks = len(gradients)
-    norms, units = _norms_and_units(gradients)
-    cosines = units @ units.T
-    combination = norms.diag()  # what each task's projected gradient is made of, by unit gradient
+    wide = gradients.to(torch.promote_types(gradients.dtype, torch.float32))  # as squares need
+    products = wide @ wide.T
+    squares = products.diagonal().clamp(min=torch.finfo(products.dtype).tiny)
+    combination = torch.eye(tasks).to(products)  # what each projected gradient is made of
     for others in _orders(tasks, generator).to(gradients.device):
-        along = (combination * cosines[others]).sum(dim=1, keepdim=True)
-        combination = combination - along.clamp(max=0) * one_hot(others, tasks)
-    return combination @ units
+        along = (combination * products[others]).sum(dim=1) / squares[others]
+        combination = combination - along.clamp(max=0).unsqueeze(1) * one_hot(others, tasks)
+    return (combination @ wide).to(gradients.dtype)
 
 
 def mgda_weights(gradients: Tensor) -> Tensor:
@@ -434,7 +432,8 @@ def mgda_weights(gradients: Tensor) -> Tensor:
     from scipy.optimize import nnls
 
     rows = gradients.detach()
-    rows = rows / rows.abs().max().clamp(min=torch.finfo(rows.dtype).tiny)
+    low, high = rows.aminmax()
+    rows = rows / torch.maximum(-low, high).clamp(min=torch.finfo(rows.dtype).tiny)
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     values, vectors = torch.linalg.eigh((rows @ rows.T).cpu().double())
     # A square root of the inner products has the same lengths: T numbers a task in place of P.
@@ -587,12 +586,6 @@ def _require_tasks(tasks: int, gradients: Tensor) -> None:
             f"gradients {shape(gradients)} must have one row for each of the {tasks} tasks; "
             "make them with task_gradients"
         )
-
-
-def _norms_and_units(gradients: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the length and the direction of each gradient; a gradient 0 has the direction 0."""
-    norms = gradients.norm(dim=1)
-    return norms, gradients / norms.clamp(min=torch.finfo(gradients.dtype).tiny).unsqueeze(1)
 
 
 def _orders(tasks: int, generator: torch.Generator | None) -> Tensor:

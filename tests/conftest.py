@@ -1,4 +1,4 @@
-"""What all tests run under: no network, one thread for torch, no progress bars."""
+"""What all tests run under: no network, one thread, one seed, no progress bars."""
 
 import os
 import sys
@@ -33,6 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "real: reads a data set under MAPPING_DATA; skipped without it"
     )
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Begin each test with one state of torch's generator, whatever ran before on this worker."""
+    import torch
+
+    torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
