@@ -55,6 +55,15 @@ def require_float(**tensors: Tensor) -> None:
         raise TypeError(f"the tensors must have one dtype, got {found}; convert them with .to(...)")
 
 
+def require_scalar(**values: Tensor) -> None:
+    """Require tensors without axes, such as losses."""
+    for name, value in values.items():
+        if value.ndim:
+            raise ValueError(
+                f"{name} must be a scalar, got the shape {shape(value)}; reduce it with mean()"
+            )
+
+
 def require_finite(**tensors: Tensor) -> None:
     """Require tensors without infinite values."""
     for name, tensor in tensors.items():

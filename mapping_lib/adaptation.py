@@ -20,6 +20,7 @@ from mapping_lib._checks import (
     require_logits,
     require_number,
     require_same_shape,
+    require_scalar,
     require_tensor,
     seen,
     shape,
@@ -82,11 +83,7 @@ def adaptation_loss(source_loss: Tensor, domain_loss: Tensor, *, weight: float) 
     tensor(3.)
     """
     require_float(source_loss=source_loss, domain_loss=domain_loss)
-    for name, loss in (("source_loss", source_loss), ("domain_loss", domain_loss)):
-        if loss.ndim:
-            raise ValueError(
-                f"{name} must be a scalar, got the shape {shape(loss)}; reduce it with mean()"
-            )
+    require_scalar(source_loss=source_loss, domain_loss=domain_loss)
     require_number("weight", weight, below=math.inf)
     return source_loss + weight * domain_loss
 

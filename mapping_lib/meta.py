@@ -26,9 +26,9 @@ from mapping_lib._checks import (
     require_features,
     require_labels,
     require_number,
+    require_scalar,
     require_tensor,
     seen,
-    shape,
 )
 from mapping_lib._modules import listed, matching
 from mapping_lib.kernels import _squared_distances
@@ -217,7 +217,7 @@ def maml_loss(
         only=only,
         first_order=first_order,
     )
-    return _require_scalar(loss(θ, query))
+    return _value(loss, θ, query)
 
 
 def maml_gradient(
@@ -681,13 +681,13 @@ def _gradient_by_factors(
     path, losses = [], []
     for _ in range(steps):
         θ = _each(_leaf, θ)
-        value = _require_scalar(loss(θ, support))
+        value = _value(loss, θ, support)
         gradient = _derivative(value, _part(θ, names), create_graph=not first_order)
         path.append((θ, gradient))
         θ = _step(θ, gradient, inner_rate)
         losses.append(value.detach())
     θ = _each(lambda part: _leaf(_channels_last(part)), θ)
-    value = _require_scalar(loss(θ, tree_map(_channels_last, query)))
+    value = _value(loss, θ, tree_map(_channels_last, query))
     v = _derivative(value, θ)
     for θ, gradient in [] if first_order else reversed(path):
         Hv = _derivative(gradient, θ, along=_part(v, gradient))
@@ -722,19 +722,27 @@ def _derivative(
 
 def _inner_loss(loss: Loss, θ: Any, support: Any, part: Any) -> Tensor:
     """The support loss as a function of what adapts."""
-    value = _called(loss, part if isinstance(part, Tensor) else {**θ, **part}, support)
+    value = _value(loss, part if isinstance(part, Tensor) else {**θ, **part}, support)
     if not value.requires_grad:
         raise ValueError(NO_GRADIENT)
     return value
 
 
-def _called(loss: Loss, θ: Any, batch: Any) -> Tensor:
-    return _require_scalar(loss(θ, batch))
+def _value(loss: Loss, θ: Any, batch: Any) -> Tensor:
+    """The loss, once it is seen to be a scalar."""
+    value = loss(θ, batch)
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"the loss must return a scalar tensor, got {type(value).__name__}; "
+            "leave out item() and float()"
+        )
+    require_scalar(**{"the loss": value})
+    return value
 
 
 def _sum(loss: Loss) -> Loss:
     """The loss of all tasks together, as a function of the parameters of each."""
-    of_tasks: Any = vmap(partial(_called, loss), randomness="different")
+    of_tasks: Any = vmap(partial(_value, loss), randomness="different")
     return lambda θ, batch: of_tasks(θ, batch).sum()
 
 
@@ -814,19 +822,6 @@ def _require_whole(name: str, value: int, *, least: int = 1) -> None:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def _require_scalar(value: Tensor) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise TypeError(
-            f"the loss must return a scalar tensor, got {type(value).__name__}; "
-            "leave out item() and float()"
-        )
-    if value.ndim:
-        raise ValueError(
-            f"the loss must be a scalar, got the shape {shape(value)}; reduce it with mean()"
-        )
-    return value
 
 
 def _say_if_diverged(losses: list[Tensor], parameters: list[Tensor], inner_rate: float) -> None:

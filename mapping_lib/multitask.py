@@ -23,6 +23,7 @@ from mapping_lib._checks import (
     require_float,
     require_number,
     require_same_shape,
+    require_scalar,
     require_tensor,
     seen,
     shape,
@@ -555,10 +556,7 @@ def _stacked(losses: Losses, name: str = "losses") -> Tensor:
         raise ValueError(f"{name} is empty; give the loss of at least one task")
     for t, loss in enumerate(losses):
         require_tensor(**{f"{name}[{t}]": loss})
-        if loss.ndim:
-            raise ValueError(
-                f"{name}[{t}] must be a scalar, got the shape {shape(loss)}; reduce it with mean()"
-            )
+        require_scalar(**{f"{name}[{t}]": loss})
     require_float(**{f"{name}[{t}]": loss for t, loss in enumerate(losses)})
     return torch.stack(list(losses))
 

@@ -154,12 +154,12 @@ WHAT = {
     "MAML": "second order, one inner step in training, ten in the test",
     "first-order MAML": "the same without second derivatives",
     "Reptile": "ten inner steps, each on ten images of a task with ten a class; ten in the test",
-}
+}  # and what a trained learner can be tested as besides, below
 FROZEN = "pretraining, logistic regression"
 TUNED = "pretraining, fine-tuning"
 ALONE = "MAML, one image at a time"
 BASE = {FROZEN: "pretraining", TUNED: "pretraining", ALONE: "MAML"}
-WHAT_AFTER = {
+WHAT |= {
     FROZEN: "the same features, then a logistic regression",
     TUNED: "the same network, then 50 steps on the support set behind a new head",
     ALONE: "the same network; batch norm sees each query image with the support set alone",
@@ -201,12 +201,10 @@ def of_classes(images: Images, wanted: Tensor) -> Images:
     return replace(images, images=images.images[rows], labels=labels, classes=classes)
 
 
-def accuracies(
-    classify: Callable[[Task], Tensor], images: Images, shots: int, seed: int
-) -> list[float]:
-    """Accuracy in each of a hundred 5-way episodes."""
+def accuracy(classify: Callable[[Task], Tensor], images: Images, shots: int, seed: int) -> float:
+    """Mean accuracy in a hundred 5-way episodes."""
     settings = {"ways": 5, "shots": shots, "episodes": EPISODES}
-    return episode_accuracies(classify, images, **settings, seed=seed)
+    return statistics.fmean(episode_accuracies(classify, images, **settings, seed=seed))
 
 
 def classifiers(method: str, learner: Learner) -> dict[str, Callable[[Task], Tensor]]:
@@ -229,7 +227,7 @@ def learn(method: str, seed: int, sets: Sets, *, shots: int, doublings: int) -> 
         start = time.process_time()
         learner.train(sets.train, due)
         done, used = done + due, used + time.process_time() - start
-        value = statistics.fmean(accuracies(learner.classify, sets.validation, shots, 5_000))
+        value = accuracy(learner.classify, sets.validation, shots, 5_000)
         before = max((each["validation"] for each in curve), default=0.0)
         curve.append(
             {
@@ -246,7 +244,7 @@ def learn(method: str, seed: int, sets: Sets, *, shots: int, doublings: int) -> 
             break
     found: dict[str, Any] = {"curve": curve}
     for name, classify in classifiers(method, best).items():
-        value = statistics.fmean(accuracies(classify, sets.test, shots, 6_000))
+        value = accuracy(classify, sets.test, shots, 6_000)
         cost = {each: point[each] for each in ("iterations", "seconds")}
         found[name] = {"accuracy": round(value, 4), **cost}
     return found
@@ -274,9 +272,9 @@ def table(recorder: Recorder, keys: list[Row], sets: Sets, doublings: int) -> No
 
 def described(names: list[str], *stopped: object) -> dict[str, Method]:
     """Give methods with what they do and how their settings were chosen."""
-    what, chosen = {**WHAT, **WHAT_AFTER}, STOPPED.format(*stopped)
+    chosen = STOPPED.format(*stopped)
     return {
-        name: Method(what[name], chosen=chosen if FIRST.get(name, 1) else "nothing to choose")
+        name: Method(WHAT[name], chosen=chosen if FIRST.get(name, 1) else "nothing to choose")
         for name in names
     }
 
@@ -286,7 +284,7 @@ SETTINGS = {"image side": SIZE, "episodes": EPISODES, "queries a class": 10}
 
 def glyphs() -> None:
     """Fill meta_glyphs.json."""
-    names = [*WHAT, *WHAT_AFTER]
+    names = list(WHAT)
     recorder = Recorder(
         ROOT / "book" / "results" / "meta_glyphs.json",
         problem="letters of scripts never seen, 5-way 1-shot",
@@ -325,14 +323,14 @@ def drawn() -> None:
 
 def classes() -> None:
     """Fill meta_classes.json."""
-    few, what = ("prototypes", "pretraining", "MAML", ALONE), {**WHAT, **WHAT_AFTER}
+    few = ("prototypes", "pretraining", "MAML", ALONE)
     recorder = Recorder(
         ROOT / "book" / "results" / "meta_classes.json",
         problem="letters of scripts never seen, 5-way 1-shot, by the number of training classes",
         recipe="scripts/results_4_3_3.py classes",
         data=["rendered-glyphs"],
         methods={
-            name: Method(what[name], chosen="nothing: iterations are given, as multiples")
+            name: Method(WHAT[name], chosen="nothing: iterations are given, as multiples")
             for name in few
         },
         packages=["torch", "pillow"],
@@ -351,7 +349,7 @@ def classes() -> None:
             trained[of] = CLASSES[base](ways=5, shots=1, seed=seed)
             trained[of].train(of_classes(sets.train, wanted), times * FIRST[base])
         classify = classifiers(base, trained[of])[method]
-        return {"accuracy": round(statistics.fmean(accuracies(classify, sets.test, 1, 6_000)), 4)}
+        return {"accuracy": round(accuracy(classify, sets.test, 1, 6_000), 4)}
 
     keys = [
         {"method": method, "classes": count, "times": times, "seed": seed}

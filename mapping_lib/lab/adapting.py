@@ -32,6 +32,7 @@ from mapping_lib.adaptation import (
 from mapping_lib.distances import mmd
 from mapping_lib.kernels import median_heuristic
 from mapping_lib.lab.data import Images, handwritten_digits, rendered_digits
+from mapping_lib.lab.machine import seeded
 from mapping_lib.losses import cross_entropy
 from mapping_lib.transport import sinkhorn_divergence
 
@@ -198,8 +199,7 @@ class DigitNetwork(nn.Module):
 
     def __init__(self, *, seed: int, shared_norm: bool = False) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             self.first = nn.Conv2d(1, 8, 3, padding=1, bias=False)
             self.second = nn.Conv2d(8, 24, 3, padding=1, bias=False)
             self.third = nn.Linear(24 * 16, 64, bias=False)
@@ -233,8 +233,7 @@ class Adversary(nn.Module):
 
     def __init__(self, width: int = 64, *, seed: int = 0, layer_norm: bool = True) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed + 1_000_000)
+        with seeded(seed + 1_000_000):
             self.discriminator = nn.Sequential(
                 nn.LayerNorm(width, elementwise_affine=False) if layer_norm else nn.Identity(),
                 nn.Linear(width, 64),
@@ -303,8 +302,7 @@ class SecondHead(nn.Module):
     def __init__(self, head: nn.Linear, *, seed: int = 0) -> None:
         super().__init__()
         self._first = [head]  # in a list, so that its parameters stay the network's own
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed + 1_000_000)
+        with seeded(seed + 1_000_000):
             self.second = nn.Linear(head.in_features, head.out_features)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -10,6 +10,7 @@ from torchvision.transforms.functional import gaussian_blur
 from mapping_lib._names import suggest
 from mapping_lib.lab.adapting import split
 from mapping_lib.lab.data import Images, handwritten_digits
+from mapping_lib.lab.machine import seeded
 from mapping_lib.lab.training import fit
 
 STRENGTHS = {"none": 0.0, "noise": 0.4, "blur": 2.0, "contrast": 0.2}
@@ -70,8 +71,7 @@ def digit_classifier(seed: int) -> tuple[nn.Sequential, Images]:
         The 797 digits that it hasn't seen.
     """
     known, unseen = split(handwritten_digits(), [1000, 797], torch.Generator().manual_seed(seed))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         layers: list[nn.Module] = []
         for narrow, wide in ((1, 16), (16, 32), (32, 32)):
             layers += [nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide)]

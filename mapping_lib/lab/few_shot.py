@@ -17,6 +17,7 @@ from mapping_lib._modules import modes_kept
 from mapping_lib._names import suggest
 from mapping_lib.lab import checkpoints, results
 from mapping_lib.lab.data.types import Images
+from mapping_lib.lab.machine import seeded
 from mapping_lib.lab.training import accuracy
 from mapping_lib.meta import (
     episode,
@@ -103,8 +104,7 @@ def regressor(*, seed: int, width: int = 40) -> nn.Sequential:
     width
         Of the hidden layers.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return nn.Sequential(
             nn.Linear(1, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
         )
@@ -364,8 +364,7 @@ class Convolutions(nn.Module):
 
     def __init__(self, classes: int, *, seed: int, width: int = 32) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             layers: list[nn.Module] = []
             for channels in (1, width, width, width):
                 layers += [
@@ -425,13 +424,13 @@ class Prototypes(Learner):
     """Prototypical networks: features in which the nearest mean is right."""
 
     rate = 1e-3
+    first_scale = 1.0
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.network.head = nn.Identity()  # type: ignore[assignment]
-        self.scale = nn.Parameter(torch.tensor(1.0))
-        self.parameters = [*self.network.parameters(), self.scale]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=self.rate)
+        self.scale = nn.Parameter(torch.tensor(self.first_scale))
+        self.optimiser = torch.optim.Adam([*self.network.parameters(), self.scale], lr=self.rate)
 
     def head(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """Give logits from features."""
@@ -463,12 +462,12 @@ class Prototypes(Learner):
 class Ridge(Prototypes):
     """Features in which ridge regression is right, with learned strength and scale (R2-D2)."""
 
+    first_scale = 10.0
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.scale = nn.Parameter(torch.tensor(10.0))
         self.log_regularisation = nn.Parameter(torch.tensor(0.0))
-        self.parameters = [*self.network.parameters(), self.scale, self.log_regularisation]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=self.rate)
+        self.optimiser.add_param_group({"params": [self.log_regularisation]})
 
     def head(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """Give logits from features."""
@@ -597,8 +596,7 @@ class Pretraining(Learner):
         """Take steps of one batch each."""
         if self.optimiser is None:
             width = self.network.head.in_features
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(self.generator.initial_seed())
+            with seeded(self.generator.initial_seed()):
                 self.network.head = nn.Linear(width, len(images.classes))
             self.optimiser = torch.optim.Adam(self.network.parameters(), lr=self.rate)
         self.network.train()

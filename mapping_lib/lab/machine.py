@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 import numpy as np
@@ -35,6 +37,31 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (libraries that still draw from the global state)
     torch.manual_seed(seed)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from a seed inside a ``with`` block, as the first weights of layers are drawn.
+
+    PyTorch's generator of the CPU goes on afterwards as if nothing had been drawn; those of other
+    devices are left alone.
+
+    Parameters
+    ----------
+    seed
+        A whole number from 0.
+
+    Examples
+    --------
+    >>> with seeded(0):
+    ...     first = torch.rand(2)
+    >>> with seeded(0):
+    ...     print(torch.equal(torch.rand(2), first))
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all devices
+        yield
 
 
 def device(name: str | torch.device = "auto") -> torch.device:

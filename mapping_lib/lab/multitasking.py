@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from mapping_lib._names import suggest
 from mapping_lib.lab.data import handwritten_digits
+from mapping_lib.lab.machine import seeded
 from mapping_lib.lab.training import accuracy
 from mapping_lib.multitask import (
     chebyshev_loss,
@@ -184,8 +185,7 @@ class TaskNetwork(nn.Module):
 
     def __init__(self, tasks: dict[str, Task], *, seed: int, width: int = 64) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             self.trunk = nn.Sequential(
                 nn.Flatten(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, width), nn.Tanh()
             )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mapping_lib.lab.data import Images
+from mapping_lib.lab.machine import seeded
 from mapping_lib.lab.training import accuracy, fit, predict
 from mapping_lib.losses import cross_entropy
 from mapping_lib.merging import bezier, interpolate
@@ -44,8 +45,7 @@ def perceptron(width: int, *, seed: int, size: int = 8) -> nn.Sequential:
     size
         Side of the images in pixels.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         return nn.Sequential(
             nn.Flatten(),
             nn.Linear(size * size, width),

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mapping_lib._names import suggest
+from mapping_lib.lab.machine import seeded
 
 Check = Callable[[Any], str | None]
 
@@ -120,8 +120,7 @@ def check(id: str, answer: Any) -> Verdict:
         raise ValueError(f"there is no exercise {id!r}{suggest(id, known)}")
     if answer is None:
         return Verdict(id, False, NOTHING_YET)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)  # the CPU's alone: torch.manual_seed seeds all
+    with seeded(0):
         wrong = _run(_checks[id], answer)
     return Verdict(id, wrong is None, "right" if wrong is None else wrong)
 
@@ -182,6 +181,7 @@ def guard(function: Callable[..., Any]) -> Callable[..., Any]:
 def describe(value: Any) -> str:
     """Return a short description of an input, for messages.
 
+    >>> import torch
     >>> describe(torch.zeros(5, 3))
     'tensor of shape (5, 3)'
     >>> describe(torch.tensor([1.0, 0.25]))
