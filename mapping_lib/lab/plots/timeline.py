@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.figure import Figure
 
@@ -41,7 +42,7 @@ def timeline(events: Sequence[Event], *, plain: str, marked: str) -> Figure:
     if not years or years != sorted(years):
         raise ValueError("events are due, one at least, in the order of their years")
     heights = [0.0]
-    for before, after in zip(years, years[1:], strict=False):
+    for before, after in pairwise(years):
         heights.append(heights[-1] + 1 + min(after - before, 12) / 10)
     rows = heights[-1] + 3.2  # room for the legend
     figure, (axis,) = panels(ratio=rows * _ROW / WIDTH)
