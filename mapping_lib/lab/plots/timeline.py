@@ -12,7 +12,7 @@ from mapping_lib.lab.plots.style import COLOURS, WIDTH, panels
 Event = tuple[int, str, bool]
 """Year, a few words, and whether the event is marked."""
 
-_ROW = 0.29  # inches
+_ROW = 0.31  # inches
 
 
 def timeline(events: Sequence[Event], *, plain: str, marked: str) -> Figure:
@@ -21,7 +21,7 @@ def timeline(events: Sequence[Event], *, plain: str, marked: str) -> Figure:
     Parameters
     ----------
     events
-        In the order of their years; up to 45 characters fit.
+        In the order of their years; up to 36 characters fit.
     plain, marked
         What the two kinds of event are, for the legend.
 
@@ -63,9 +63,9 @@ def timeline(events: Sequence[Event], *, plain: str, marked: str) -> Figure:
         )
     for height, (year, words, is_marked) in zip(heights, events, strict=True):
         weight = "bold" if is_marked else "normal"
-        axis.text(-0.03, height, str(year), ha="right", va="center", fontsize=15)
-        axis.text(0.03, height, words, va="center", fontsize=15, fontweight=weight)
+        axis.text(-0.03, height, str(year), ha="right", va="center", fontsize=17)
+        axis.text(0.03, height, words, va="center", fontsize=17, fontweight=weight)
     axis.set(xlim=(-0.14, 1), ylim=(heights[-1] + 0.8, -2.4))
     axis.set_axis_off()
-    axis.legend(loc="upper left", ncols=2, fontsize=15, borderpad=0, handletextpad=0.2)
+    axis.legend(loc="upper left", ncols=2, fontsize=17, borderpad=0, handletextpad=0.2)
     return figure
