@@ -35,21 +35,21 @@ def draw_questions(questions: Mapping[str, str], *, until: int | None = None) ->
         raise ValueError("there are no questions to draw")
     first = min(year for row in papers.values() for year, _ in row)
     last = until or max(year for row in papers.values() for year, _ in row)
-    figure, (axis,) = panels(ratio=0.1 * len(papers) + 0.05)
+    figure, (axis,) = panels(ratio=0.115 * len(papers) + 0.06)
     for place, (question, row) in enumerate(papers.items()):
         axis.plot([row[0][0], last], [place, place], color=COLOURS["light"], zorder=1)
         for year, same in groupby(row, key=lambda paper: paper[0]):
             for height, _ in enumerate(same):
-                axis.plot(year, place - 0.13 * height, "o", color=COLOURS["blue"], markersize=6)
+                axis.plot(year, place - 0.13 * height, "o", color=COLOURS["blue"], markersize=7)
         left = {"ha": "left", "va": "center", "clip_on": False}
-        axis.text(first - 1, place - 0.5, question, fontsize=12, weight="bold", **left)
+        axis.text(first - 1, place - 0.5, question, fontsize=15, weight="bold", **left)
         names = ", ".join(name for _, name in row)
-        axis.text(first - 1, place - 0.24, names, fontsize=11, **left)
+        axis.text(first - 1, place - 0.23, names, fontsize=14, **left)
     axis.set(xlim=(first - 1, last + 0.5), ylim=(len(papers) - 0.65, -0.75))
     axis.set_yticks([])
     axis.grid(axis="y", visible=False)
     axis.spines["left"].set_visible(False)
-    axis.tick_params(axis="x", labelsize=11)
+    axis.tick_params(axis="x", labelsize=14)
     return figure
 
 
