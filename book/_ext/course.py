@@ -40,7 +40,9 @@ from mapping_lib.lab import results
 from mapping_lib.lab.catalogue import ENTRIES, TIERS, Entry
 
 # A term with its Chinese name in brackets, and the indented lines of its definition.
-GLOSSARY_ENTRY = re.compile(r"^\S.* \((?P<chinese>[^()]+)\)\n(?:  .*\n)+", re.MULTILINE)
+GLOSSARY_ENTRY = re.compile(
+    r"^(?P<term>\S.*) \((?P<chinese>[^()]+)\)\n(?:  .*\n)+", re.MULTILINE
+)
 
 
 class Generated(SphinxDirective):
@@ -300,7 +302,7 @@ def link_glossary(app: Sphinx, docname: str, source: list[str]) -> None:
     texts = written_texts()
 
     def with_links(match: re.Match[str]) -> str:
-        met_in = sections_with(match["chinese"], texts)
+        met_in = sections_with(match["term"], match["chinese"], texts)
         links = [f"{{ref}}`{number} <{labels[number]}>`" for number in met_in]
         met = f"\n\n  [Met in {', '.join(links)}.]{{.met}}" if links else ""
         return f"{match[0].rstrip()}{met}\n"

@@ -4,6 +4,7 @@ All of it is read from the files, so that no page can promise what isn't there.
 """
 
 import functools
+import itertools
 import json
 import re
 from pathlib import Path
@@ -123,10 +124,16 @@ def written_texts() -> dict[str, str]:
     return texts
 
 
-def sections_with(chinese: str, texts: dict[str, str]) -> list[str]:
-    """Return the numbers of the sections that name a term in brackets in Chinese."""
+def sections_with(term: str, chinese: str, texts: dict[str, str]) -> list[str]:
+    """Return the numbers of the sections that have a term's Chinese name in brackets.
+
+    Where none has, the first that names the term in English.
+    """
     name = re.compile(rf"[(,;]\s?{re.escape(chinese)}\s?[),;]")
-    return [number for number, text in texts.items() if name.search(text)]
+    english = re.compile(rf"\b{re.escape(term)}", re.IGNORECASE)
+    found = [number for number, text in texts.items() if name.search(text)]
+    named = (number for number, text in texts.items() if english.search(text))
+    return found or list(itertools.islice(named, 1))
 
 
 def _content(entry: Heading) -> Any:

@@ -97,7 +97,9 @@ def test_glossary_names_the_sections_of_a_term(half_a_book):
     course.link_glossary(app, "book/glossary", source)
     met = "  [Met in {ref}`1.1.1 <c>`.]{.met}"
     assert f"mapping (映射)\n  A function.\n\n{met}\n\nrank (秩)\n  A number.\n:::" in source[0]
-    assert outline.sections_with("异或", outline.written_texts()) == ["1.1.1"]
+    texts = outline.written_texts()
+    assert outline.sections_with("XOR", "异或", texts) == ["1.1.1"]
+    assert outline.sections_with("running", "运行", texts) == ["1.1"]  # in English alone
 
 
 def test_unknown_section_is_refused():
