@@ -1,4 +1,4 @@
-"""Facts that come with installed libraries: relations between territories, names of ImageNet's classes.
+"""Facts that come with installed libraries: territories, and names of ImageNet's classes.
 
 Taught in :ref:`taxonomy-of-transfer` (section 1.2.2).
 """
@@ -116,7 +116,7 @@ def territory_relations(region: str) -> Relations:
 def imagenet_names() -> tuple[str, ...]:
     """Return the names of ImageNet's 1,000 classes, in the order of the logits.
 
-    They are WordNet's: synonyms with commas between them. Two names stand for two classes each
+    They are synonyms with commas between them. One name stands for two classes
     ("crane" is a bird and a machine).
 
     Examples
