@@ -88,9 +88,8 @@ def territory_relations(region: str) -> Relations:
     from babel.core import get_global
 
     names = Locale("en").territories
-    zones, languages, money = (
-        get_global(f"territory_{what}") for what in ("zones", "languages", "currencies")
-    )
+    zones = get_global("territory_zones")
+    languages, money = get_global("territory_languages"), get_global("territory_currencies")
     facts = {}
     for code in sorted(zones.keys() & names.keys()):
         tender = [row for row in money.get(code, []) if row[3]]
@@ -124,7 +123,7 @@ def imagenet_names() -> tuple[str, ...]:
     >>> imagenet_names()[985], imagenet_names()[0]
     ('daisy', 'tench, Tinca tinca')
     """
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
     info = ImageNetInfo()
     return tuple(str(info.index_to_description(number)) for number in range(1000))
