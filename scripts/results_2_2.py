@@ -263,6 +263,14 @@ RANKS: dict[str, tuple[str, str]] = {
     "rollout": ("Attention multiplied through the layers, half of each the identity.", FIXED),
     "rarity": ("The place of the piece in the vocabulary, which begins with common ones.", FIXED),
     "length": ("The number of letters of the piece.", FIXED),
+    "last layer, rarity held fixed": (
+        "Attention received in the last layer: the partial correlation, given rarity.",
+        FIXED,
+    ),
+    "rarity, last layer held fixed": (
+        "Rarity: the partial correlation, given the attention received in the last layer.",
+        FIXED,
+    ),
 }
 
 
@@ -292,6 +300,17 @@ def rank_correlation(texts: list[dict[str, Tensor]], pick: Callable[..., Tensor]
     return sum(value for value in each if value == value) / len(each)  # NaN: all equal
 
 
+def partial_correlation(texts: list[dict[str, Tensor]], name: str, given: str) -> float:
+    """Average the rank correlation with the effect, another score held fixed."""
+    each = []
+    for of in texts:
+        both = spearmanr(torch.stack([of[name], of["effect"], of[given]], dim=1)).statistic
+        r, with_given, of_effect = both[0, 1], both[0, 2], both[1, 2]
+        spread = ((1 - with_given**2) * (1 - of_effect**2)) ** 0.5
+        each.append(float((r - with_given * of_effect) / spread))
+    return sum(each) / len(each)
+
+
 def best_head(seed: int) -> tuple[int, int]:
     """Find the head with the best correlation on the other samples."""
     others = [of for other in SEEDS if other != seed for of in effects(other)]
@@ -316,6 +335,8 @@ def measure_attention() -> None:
         if method == "best head":
             at = best_head(key["seed"])
             value = rank_correlation(texts, lambda of: of["heads"][at])
+        elif " held fixed" in method:
+            value = partial_correlation(texts, *method.removesuffix(" held fixed").split(", "))
         else:
             value = rank_correlation(texts, lambda of: of[method])
         return {"correlation": round(value, 4)}

@@ -139,11 +139,11 @@ def explained_share(answer: Callable[..., Any]) -> str | None:
 
     def guesses(rows: Tensor, *, constant: bool = True) -> Tensor:
         wide = [torch.cat([x, x.new_ones(len(x), int(constant))], dim=1) for x in (train, rows)]
-        return wide[1] @ torch.linalg.lstsq(wide[0], y[:, None]).solution[:, 0]
+        solution: Tensor = torch.linalg.lstsq(wide[0], y[:, None]).solution
+        return wide[1] @ solution[:, 0]
 
     def share(found: Tensor, due: Tensor, mean: Tensor) -> Tensor:
-        left: Tensor = (due - found).square().sum() / (due - mean).square().sum()
-        return 1 - left
+        return 1 - (due - found).square().sum() / (due - mean).square().sum()
 
     found = guesses(new)
     right = share(found, truth, truth.mean())

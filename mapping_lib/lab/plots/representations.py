@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -55,7 +56,12 @@ def table_of_numbers(
     for row, line in enumerate(values.tolist()):
         for column, value in enumerate(line):
             colour = "white" if value > 0.6 else COLOURS["black"]
-            where = {"ha": "center", "va": "center", "fontsize": size - 2, "color": colour}
+            where: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "fontsize": size - 2,
+                "color": colour,
+            }
             axis.text(column, row, f"{value:.2f}".removeprefix("0") or "0", **where)
 
 
