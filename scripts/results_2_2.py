@@ -31,9 +31,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from recipes import run_recipe
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
 from mapping_lib.distances import linear_cka
@@ -301,14 +302,15 @@ def rank_correlation(texts: list[dict[str, Tensor]], pick: Callable[..., Tensor]
 
 
 def partial_correlation(texts: list[dict[str, Tensor]], name: str, given: str) -> float:
-    """Average the rank correlation with the effect, another score held fixed."""
-    each = []
-    for of in texts:
-        both = spearmanr(torch.stack([of[name], of["effect"], of[given]], dim=1)).statistic
-        r, with_given, of_effect = both[0, 1], both[0, 2], both[1, 2]
-        spread = ((1 - with_given**2) * (1 - of_effect**2)) ** 0.5
-        each.append(float((r - with_given * of_effect) / spread))
-    return sum(each) / len(each)
+    """Correlate with the effect, another score held fixed; ranks within each text, pooled."""
+    ranks = [
+        [(rankdata(of[of_name]) - 1) / (len(of["effect"]) - 1) - 0.5 for of in texts]
+        for of_name in (name, "effect", given)
+    ]
+    of_effect, with_effect = np.corrcoef([np.concatenate(each) for each in ranks])[:2]
+    r, with_given, effect_given = of_effect[1], of_effect[2], with_effect[2]
+    left = (1 - with_given**2) * (1 - effect_given**2)
+    return float((r - with_given * effect_given) / left**0.5)
 
 
 def best_head(seed: int) -> tuple[int, int]:
@@ -375,7 +377,8 @@ def measure_changed() -> None:
     def measure(key: results.Row) -> dict[str, float]:
         texts = sample_texts(encoder(), TEXTS, seed=key["seed"])
         generator = torch.Generator().manual_seed(key["seed"])
-        layers = range(6) if key["layer"] == "all" else [key["layer"] - 1]
+        chosen = key["layer"]
+        layers = [chosen - 1] if isinstance(chosen, int) else range(6 * (chosen == "all"))
 
         def change(layer: int, weights: Tensor) -> Tensor:
             if layer not in layers:
