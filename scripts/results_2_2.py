@@ -129,18 +129,19 @@ def measure_depth() -> None:
     )
 
     def measure(key: results.Row) -> dict[str, float]:
-        (train, test), name = halves(key["seed"]), key["property"]
-        learn, judge = (part[key["layer"]] for part in described(key["method"], key["seed"]))
-        score = probe(learn, train.properties[name], judge, test.properties[name])
-        return {"score": round(score, 4)}
+        (train, test), layer = halves(key["seed"]), key["layer"]
+        learn, judge = (part[layer] for part in described(key["method"], key["seed"]))
+        return {
+            name: round(probe(learn, train.properties[name], judge, test.properties[name]), 4)
+            for name in (*reversed(NAMED), *MEASURED)
+        }
 
     recorder.measure(
         [
-            {"method": method, "layer": layer, "property": name, "seed": seed}
+            {"method": method, "layer": layer, "seed": seed}
             for seed in SEEDS
             for method in (*NETWORKS, "pixels")
             for layer in (STAGES if method in NETWORKS else ("pixels",))
-            for name in (*MEASURED, *NAMED)
         ],
         measure,
     )
