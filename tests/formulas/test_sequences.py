@@ -306,11 +306,17 @@ ERRORS = [
     (lambda: attention_weights(Q, K.long()), TypeError, "key must hold floating-point"),
     (lambda: attention_weights(Q, K.float()), TypeError, "one dtype"),
     (lambda: attention_weights(Q[:, :2], K), ValueError, "same features, got (4, 2) and (5, 3)"),
+    (lambda: attention_weights(Q, K[:, :2]), ValueError, "same features, got (4, 3) and (5, 2)"),
     (lambda: attention_weights(Q[0], K), ValueError, "query must have the shape (..., time"),
     (lambda: attention_weights(Q, K[:0]), ValueError, "key is empty"),
     (lambda: attention_weights(Q / 0, K), ValueError, "query must be finite, got 12 infinite"),
     (lambda: attention_weights(Q * math.nan, K), ValueError, "query contains NaN in 12 of 12"),
     (lambda: attention(Q, K, V[:4]), ValueError, "one value for each key, got 4 values (4, 2)"),
+    (
+        lambda: attention(Q, K, V[None, :4].repeat(2, 1, 1)),
+        ValueError,
+        "one value for each key, got 4 values (2, 4, 2) for 5 keys (5, 3)",
+    ),
     (lambda: attention(Q, K, V[:, 0]), ValueError, "value must have the shape"),
     (
         lambda: attention_weights(Q, K, mask=torch.ones(4, 5)),
@@ -340,6 +346,7 @@ ERRORS = [
         "mask leaves 2 of 4 rows nothing to attend to",
     ),
     (lambda: split_heads(Q, heads=2), ValueError, "heads must divide the 3 features of (4, 3)"),
+    (lambda: split_heads(Q[None], heads=2), ValueError, "must divide the 3 features of (1, 4, 3)"),
     (lambda: split_heads(Q, heads=0), ValueError, "heads must lie in [1, inf)"),
     (lambda: split_heads(Q[0], heads=1), ValueError, "sequence must have the shape"),
     (
