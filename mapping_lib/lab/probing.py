@@ -29,14 +29,13 @@ from mapping_lib.lab.data import photograph, photographs
 STAGES: Mapping[str, str] = MappingProxyType(
     {"stem": "bn1"} | {f"stage {k + 1}": f"blocks.{k}" for k in range(7)} | {"head": "global_pool"}
 )
-"""Layers of EfficientNet-Lite0 by what they are called in the text: stem, seven stages, and what
-the head sees."""
+"""Layers of EfficientNet-Lite0 by the names of the text, from the stem to what the head sees."""
 
 MEASURED = ("brightness", "warmth", "direction")
 """Properties that are numbers, measured on the pixels."""
 
 NAMED = ("turn", "picture")
-"""Properties that are classes: which way up, and cut from which picture."""
+"""Properties that are classes, namely which way is up and which picture it was cut from."""
 
 SIDE = 448  # of the square that is cut into halves
 
