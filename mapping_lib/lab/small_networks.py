@@ -1,0 +1,231 @@
+"""Networks of four structures and one parameter budget, for 16×16 images and ten classes.
+
+Each has 12,500 parameters, give or take two in a hundred; they differ in what they know of an image
+before they have seen one::
+
+    network = small_network("recurrent", seed=0)
+    fit(network, cross_entropy, images, labels, epochs=8, optimiser=Adam(network.parameters(), 3e-3))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from mapping_lib.lab.data._arguments import one_of
+from mapping_lib.lab.machine import seeded
+
+__all__ = [
+    "BagOfRows",
+    "Convolutional",
+    "FeedForward",
+    "Recurrent",
+    "Structure",
+    "permuted",
+    "shifted",
+    "small_network",
+]
+
+Structure = Literal[
+    "feed-forward", "convolutional", "convolutional, flattened", "recurrent", "bag of rows"
+]
+
+
+class FeedForward(nn.Module):
+    """One hidden layer: every pixel is joined to every unit, and none knows of its neighbours.
+
+    Parameters
+    ----------
+    width
+        Number of hidden units.
+    """
+
+    def __init__(self, width: int = 47) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(256, width)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, 1, 16, 16) to logits (n, 10)."""
+        logits: Tensor = self.head(self.hidden(images.flatten(1)).relu())
+        return logits
+
+
+class Convolutional(nn.Module):
+    """Three convolutions with circular padding, a maximum over 2×2 places after each of the first
+    two, then the mean over all places.
+
+    Parameters
+    ----------
+    widths
+        Channels of the three convolutions.
+    """
+
+    def __init__(self, widths: tuple[int, int, int] = (16, 24, 39)) -> None:
+        super().__init__()
+        self.convolutions = _convolutions(1, *widths)
+        self.head = nn.Linear(widths[-1], 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, 1, 16, 16) to logits (n, 10)."""
+        first, second, third = self.convolutions
+        x = max_pool2d(first(images).relu(), 2)
+        x = third(max_pool2d(second(x).relu(), 2)).relu()
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+class FlattenedConvolutional(nn.Module):
+    """Two convolutions as in :class:`Convolutional`, then a hidden layer that sees each place.
+
+    Parameters
+    ----------
+    widths
+        Channels of the two convolutions, and hidden units.
+    """
+
+    def __init__(self, widths: tuple[int, int, int] = (8, 24, 27)) -> None:
+        super().__init__()
+        self.convolutions = _convolutions(1, *widths[:2])
+        self.hidden = nn.Linear(16 * widths[1], widths[2])
+        self.head = nn.Linear(widths[2], 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, 1, 16, 16) to logits (n, 10)."""
+        for convolution in self.convolutions:
+            images = max_pool2d(convolution(images).relu(), 2)
+        logits: Tensor = self.head(self.hidden(images.flatten(1)).relu())
+        return logits
+
+
+class Recurrent(nn.Module):
+    """A gated recurrent unit that reads the rows of an image from the top, then answers.
+
+    Parameters
+    ----------
+    width
+        Size of the state.
+    """
+
+    def __init__(self, width: int = 55) -> None:
+        super().__init__()
+        self.cell = nn.GRU(16, width, batch_first=True)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, 1, 16, 16) to logits (n, 10)."""
+        states, _ = self.cell(images.squeeze(1))
+        logits: Tensor = self.head(states[:, -1])
+        return logits
+
+
+class BagOfRows(nn.Module):
+    """The same two layers on each row, then the mean over the rows: their order is not seen.
+
+    Parameters
+    ----------
+    widths
+        Units of the two layers.
+    """
+
+    def __init__(self, widths: tuple[int, int] = (100, 97)) -> None:
+        super().__init__()
+        self.rows = nn.Sequential(
+            nn.Linear(16, widths[0]), nn.ReLU(), nn.Linear(widths[0], widths[1]), nn.ReLU()
+        )
+        self.head = nn.Linear(widths[1], 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (n, 1, 16, 16) to logits (n, 10)."""
+        logits: Tensor = self.head(self.rows(images.squeeze(1)).mean(1))
+        return logits
+
+
+_MAKERS: dict[Structure, Callable[[], nn.Module]] = {
+    "feed-forward": FeedForward,
+    "convolutional": Convolutional,
+    "convolutional, flattened": FlattenedConvolutional,
+    "recurrent": Recurrent,
+    "bag of rows": BagOfRows,
+}
+
+
+def small_network(structure: Structure, *, seed: int) -> nn.Module:
+    """Make a network of a structure, about 12,500 parameters, for 16×16 images and ten classes.
+
+    Parameters
+    ----------
+    structure
+        Its name; "bag of rows" is the baseline that ignores order.
+    seed
+        Draws the first weights, and nothing else.
+
+    Raises
+    ------
+    ValueError
+        An unknown structure; the message suggests the nearest known one.
+
+    Examples
+    --------
+    >>> small_network("recurrent", seed=0)(torch.zeros(3, 1, 16, 16)).shape
+    torch.Size([3, 10])
+    """
+    one_of(get_args(Structure), structure=structure)
+    with seeded(seed):
+        return _MAKERS[structure]()
+
+
+def shifted(images: Tensor, pixels: int, *, axis: Literal["right", "down"] = "right") -> Tensor:
+    """Shift images by whole pixels; what leaves at one side comes back at the other.
+
+    Parameters
+    ----------
+    images
+        Shape (n, 1, height, width).
+    pixels
+        How far; below 0 to the left, or up.
+    axis
+        In which direction.
+
+    Examples
+    --------
+    >>> shifted(torch.tensor([[[[1., 2., 3.]]]]), 1)
+    tensor([[[[3., 1., 2.]]]])
+    """
+    return images.roll(pixels, dims=-1 if axis == "right" else -2)
+
+
+def permuted(images: Tensor, what: Literal["pixels", "rows"], *, seed: int) -> Tensor:
+    """Put the pixels, or the rows, of all images into one order drawn at random.
+
+    Parameters
+    ----------
+    images
+        Shape (n, 1, height, width).
+    what
+        "pixels" or "rows".
+    seed
+        Draws the order.
+
+    Examples
+    --------
+    >>> permuted(torch.arange(4.0).view(1, 1, 4, 1), "rows", seed=0).flatten()
+    tensor([2., 0., 1., 3.])
+    """
+    one_of(("pixels", "rows"), what=what)
+    generator = torch.Generator().manual_seed(seed)
+    if what == "rows":
+        return images[:, :, torch.randperm(images.shape[2], generator=generator)]
+    flat = images.flatten(2)
+    return flat[:, :, torch.randperm(flat.shape[2], generator=generator)].view(images.shape)
+
+
+def _convolutions(*widths: int) -> nn.ModuleList:
+    return nn.ModuleList(
+        nn.Conv2d(a, b, 3, padding=1, padding_mode="circular")
+        for a, b in zip(widths, widths[1:], strict=False)
+    )
