@@ -4,12 +4,14 @@ Each has 12,500 parameters, give or take two in a hundred; they differ in what t
 before they have seen one::
 
     network = small_network("recurrent", seed=0)
-    fit(network, cross_entropy, images, labels, epochs=8, optimiser=Adam(network.parameters(), 3e-3))
+    optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
+    fit(network, cross_entropy, images, labels, epochs=20, batch_size=64, optimiser=optimiser)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -23,8 +25,10 @@ __all__ = [
     "BagOfRows",
     "Convolutional",
     "FeedForward",
+    "FlattenedConvolutional",
     "Recurrent",
     "Structure",
+    "jacobian_norms",
     "permuted",
     "shifted",
     "small_network",
@@ -214,7 +218,7 @@ def permuted(images: Tensor, what: Literal["pixels", "rows"], *, seed: int) -> T
     Examples
     --------
     >>> permuted(torch.arange(4.0).view(1, 1, 4, 1), "rows", seed=0).flatten()
-    tensor([2., 0., 1., 3.])
+    tensor([0., 1., 3., 2.])
     """
     one_of(("pixels", "rows"), what=what)
     generator = torch.Generator().manual_seed(seed)
@@ -224,8 +228,48 @@ def permuted(images: Tensor, what: Literal["pixels", "rows"], *, seed: int) -> T
     return flat[:, :, torch.randperm(flat.shape[2], generator=generator)].view(images.shape)
 
 
+def jacobian_norms(
+    step: Callable[[Tensor, Tensor], Tensor], state: Tensor, inputs: Tensor
+) -> Tensor:
+    r"""Measure how much of a change of each state arrives at the last one.
+
+    .. math:: \frac{1}{\sqrt h} \Bigl\lVert \frac{\partial h_T}{\partial h_t} \Bigr\rVert_F
+
+    which is 1 for the identity.
+
+    Parameters
+    ----------
+    step
+        Takes an input ``(d,)`` and a state ``(h,)`` to the next state.
+    state
+        The first state :math:`h_0`, ``(h,)``.
+    inputs
+        One row a step, ``(T, d)``.
+
+    Returns
+    -------
+    Tensor
+        For :math:`t = 0, \dots, T`, ``(T + 1,)``; the last one is 1.
+
+    Examples
+    --------
+    >>> jacobian_norms(lambda x, h: 3 * h + x, torch.zeros(2), torch.zeros(2, 2))
+    tensor([9., 3., 1.])
+    """
+    jacobians = []
+    for x in inputs:
+        jacobians.append(torch.func.jacrev(step, argnums=1)(x, state))
+        state = step(x, state)
+    product = torch.eye(len(state), dtype=state.dtype)
+    norms = [product.norm()]
+    for jacobian in jacobians[::-1]:
+        product = product @ jacobian
+        norms.append(product.norm())
+    scaled: Tensor = torch.stack(norms[::-1]) / len(state) ** 0.5
+    return scaled
+
+
 def _convolutions(*widths: int) -> nn.ModuleList:
     return nn.ModuleList(
-        nn.Conv2d(a, b, 3, padding=1, padding_mode="circular")
-        for a, b in zip(widths, widths[1:], strict=False)
+        nn.Conv2d(a, b, 3, padding=1, padding_mode="circular") for a, b in pairwise(widths)
     )
