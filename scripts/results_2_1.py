@@ -23,13 +23,12 @@ from pathlib import Path
 import torch
 from recipes import run_recipe
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from mapping_lib.lab import results
 from mapping_lib.lab.adapting import Problem, digit_problem
 from mapping_lib.lab.data.types import Images
-from mapping_lib.lab.small_networks import permuted, shifted, small_network
-from mapping_lib.lab.training import accuracy, fit, predict
+from mapping_lib.lab.small_networks import permuted, shifted, small_network, trained
+from mapping_lib.lab.training import accuracy, predict
 
 FOLDER = Path(__file__).resolve().parents[1] / "book" / "results"
 SEEDS = range(5)
@@ -42,25 +41,6 @@ METHODS = {
 }
 RATE, TUNING_RATE, EPOCHS, STEPS = 5e-3, 1e-3, 20, 300
 problem = cache(digit_problem)
-
-
-def trained(
-    network: nn.Module, images: Tensor, labels: Tensor, *, rate: float, epochs: int, seed: int
-) -> nn.Module:
-    """Train with Adam in batches of 64."""
-    optimiser = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
-    fit(
-        network,
-        cross_entropy,
-        images,
-        labels,
-        epochs=epochs,
-        batch_size=64,
-        optimiser=optimiser,
-        seed=seed,
-        progress=False,
-    )
-    return network
 
 
 def score(network: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -3,9 +3,7 @@
 Each has 12,500 parameters, give or take two in a hundred; they differ in what they know of an image
 before they have seen one::
 
-    network = small_network("recurrent", seed=0)
-    optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
-    fit(network, cross_entropy, images, labels, epochs=20, batch_size=64, optimiser=optimiser)
+    network = trained(small_network("recurrent", seed=0), images, labels, epochs=20)
 """
 
 from __future__ import annotations
@@ -16,10 +14,12 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import cross_entropy, max_pool2d
 
 from mapping_lib.lab.data._arguments import one_of
 from mapping_lib.lab.machine import seeded
+from mapping_lib.lab.training import fit
+from mapping_lib.structures import gru_step, lstm_step
 
 __all__ = [
     "BagOfRows",
@@ -28,10 +28,12 @@ __all__ = [
     "FlattenedConvolutional",
     "Recurrent",
     "Structure",
+    "gated_norms",
     "jacobian_norms",
     "permuted",
     "shifted",
     "small_network",
+    "trained",
 ]
 
 Structure = Literal[
@@ -183,6 +185,42 @@ def small_network(structure: Structure, *, seed: int) -> nn.Module:
         return _MAKERS[structure]()
 
 
+def trained(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    rate: float = 5e-3,
+    seed: int = 0,
+) -> nn.Module:
+    """Train a network as all of section 2.1 are trained: Adam, batches of 64, cross-entropy.
+
+    Parameters
+    ----------
+    network
+        Is trained in place, and returned.
+    images, labels
+        One row an example.
+    epochs, rate
+        How long, and how fast.
+    seed
+        Draws the batches.
+    """
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
+    fit(
+        network,
+        cross_entropy,
+        images,
+        labels,
+        epochs=epochs,
+        batch_size=64,
+        optimiser=optimiser,
+        seed=seed,
+    )
+    return network
+
+
 def shifted(images: Tensor, pixels: int, *, axis: Literal["right", "down"] = "right") -> Tensor:
     """Shift images by whole pixels; what leaves at one side comes back at the other.
 
@@ -267,6 +305,52 @@ def jacobian_norms(
         norms.append(product.norm())
     scaled: Tensor = torch.stack(norms[::-1]) / len(state) ** 0.5
     return scaled
+
+
+def gated_norms(
+    kind: Literal["GRU", "LSTM"], inputs: Tensor, *, width: int, bias: float, seed: int
+) -> Tensor:
+    """Measure :func:`jacobian_norms` of a gated step with weights drawn at random.
+
+    Input weights are normal with variance 1/d, recurrent ones rotations, biases zero but that of
+    the gate that keeps the state. The state of an LSTM is h and c together.
+
+    Parameters
+    ----------
+    kind
+        "GRU" or "LSTM".
+    inputs
+        One row a step, ``(T, d)``.
+    width
+        Of the state.
+    bias
+        Of the gate z of a GRU, or f of an LSTM.
+    seed
+        Draws the weights.
+
+    Examples
+    --------
+    >>> gated_norms("GRU", torch.zeros(3, 2), width=4, bias=50.0, seed=0)
+    tensor([1., 1., 1., 1.])
+    """
+    one_of(("GRU", "LSTM"), kind=kind)
+    generator = torch.Generator().manual_seed(seed)
+    blocks, d = (3 if kind == "GRU" else 4), inputs.shape[1]
+    w = torch.randn(blocks * width, d, generator=generator) / d**0.5
+    square = torch.randn(blocks, width, width, generator=generator)
+    u = torch.linalg.qr(square).Q.flatten(0, 1)
+    b = torch.zeros(blocks * width)
+    b[width : 2 * width] = bias
+
+    def gru(x: Tensor, state: Tensor) -> Tensor:
+        return gru_step(x, state, w, u, b)
+
+    def lstm(x: Tensor, state: Tensor) -> Tensor:
+        return torch.cat(lstm_step(x, (state[:width], state[width:]), w, u, b))
+
+    if kind == "GRU":
+        return jacobian_norms(gru, torch.zeros(width), inputs)
+    return jacobian_norms(lstm, torch.zeros(2 * width), inputs)
 
 
 def _convolutions(*widths: int) -> nn.ModuleList:

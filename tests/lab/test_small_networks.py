@@ -3,10 +3,12 @@ import torch
 from torch.testing import assert_close
 
 from mapping_lib.lab.small_networks import (
+    gated_norms,
     jacobian_norms,
     permuted,
     shifted,
     small_network,
+    trained,
 )
 from mapping_lib.structures import gru_step, recurrent_step, state_jacobians
 
@@ -94,3 +96,28 @@ def test_jacobian_norms_are_those_of_the_product():
     got = jacobian_norms(lambda x, h: recurrent_step(x, h, w, u), state, inputs)
     expected = torch.linalg.matrix_norm(state_jacobians(torch.stack(states), u)) / 2
     assert_close(got, expected)
+
+
+def test_training_depends_on_its_seed():
+    x, y = images(40), torch.arange(40) % 10
+    first, again, other = (
+        trained(small_network("feed-forward", seed=0), x, y, epochs=30, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert_close(first(x), again(x))
+    assert not torch.equal(first(x), other(x))
+    assert (first(x).argmax(1) == y).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_an_open_gate_lets_the_gradient_pass(kind):
+    inputs = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    shut, open_ = (gated_norms(kind, inputs, width=6, bias=b, seed=0) for b in (-3.0, 6.0))
+    assert shut.shape == (21,)
+    assert shut[-1] == open_[-1] == 1
+    assert open_[0] > 0.5 > 100 * shut[0]
+
+
+def test_gated_norms_know_two_kinds():
+    with pytest.raises(ValueError, match="did you mean 'GRU'"):
+        gated_norms("GRUU", torch.zeros(2, 2), width=3, bias=0, seed=0)
