@@ -239,9 +239,9 @@ def gru_step(
 
     .. math::
 
-        r &= \sigma(W_r x_t + b_r + U_r h_{t-1} + c_r) \\
-        z &= \sigma(W_z x_t + b_z + U_z h_{t-1} + c_z) \\
-        n &= \tanh\bigl(W_n x_t + b_n + r \odot (U_n h_{t-1} + c_n)\bigr) \\
+        a &= W x_t + b, \qquad e = U h_{t-1} + b' \\
+        r &= \sigma(a_r + e_r), \qquad z = \sigma(a_z + e_z) \\
+        n &= \tanh(a_n + r \odot e_n) \\
         h_t &= z \odot h_{t-1} + (1 - z) \odot n
 
     The paper has :math:`U_n (r \odot h_{t-1})`; this is the form that PyTorch and cuDNN compute.
@@ -256,11 +256,11 @@ def gru_step(
     state
         The state :math:`h_{t-1}`, ``(..., h)``.
     weight
-        The matrices :math:`W_r, W_z, W_n`, one above the other, ``(3 h, d)``.
+        The blocks :math:`W_r, W_z, W_n`, one above the other, ``(3 h, d)``.
     recurrent_weight
         The matrices :math:`U_r, U_z, U_n`, ``(3 h, h)``.
     bias, recurrent_bias
-        The shifts :math:`b` and :math:`c`, ``(3 h,)`` each; none by default.
+        The shifts :math:`b` and :math:`b'`, ``(3 h,)`` each; none by default.
 
     Returns
     -------
@@ -299,8 +299,8 @@ def lstm_step(
 
     .. math::
 
-        i, f, o &= \sigma(W_{i, f, o}\, x_t + U_{i, f, o}\, h_{t-1} + b_{i, f, o}) \\
-        g &= \tanh(W_g x_t + U_g h_{t-1} + b_g) \\
+        a &= W x_t + U h_{t-1} + b \\
+        i &= \sigma(a_i), \quad f = \sigma(a_f), \quad o = \sigma(a_o), \quad g = \tanh(a_g) \\
         c_t &= f \odot c_{t-1} + i \odot g \\
         h_t &= o \odot \tanh(c_t)
 
@@ -316,7 +316,7 @@ def lstm_step(
     state
         The pair of :math:`h_{t-1}` and the cell :math:`c_{t-1}`, ``(..., h)`` each.
     weight
-        The matrices :math:`W_i, W_f, W_g, W_o`, one above the other, ``(4 h, d)``.
+        The blocks :math:`W_i, W_f, W_g, W_o`, one above the other, ``(4 h, d)``.
     recurrent_weight
         The matrices :math:`U_i, U_f, U_g, U_o`, ``(4 h, h)``.
     bias

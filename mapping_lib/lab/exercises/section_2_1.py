@@ -21,7 +21,7 @@ def counting(answer: Any) -> str | None:
         what="the pair of numbers",
         hints={
             "each output channel has a bias as well": (600, 1920),
-            "the GRU has two biases in each block, b and c": (608, 1860),
+            "the GRU has two biases in each block, b and b'": (608, 1860),
             "the biases are missing in both": (600, 1800),
             "the biases of the GRU are missing": (608, 1800),
             "each output channel has weights for all 3 input channels": (208, 1920),
