@@ -115,7 +115,7 @@ def reliability(
         index = torch.empty_like(group)
         index[confidence.argsort()] = torch.arange(n, device=group.device) * bins // n
     else:
-        edges = torch.linspace(0, 1, bins + 1).to(confidence)
+        edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype, device=logits.device)
         index = torch.bucketize(confidence.detach(), edges[1:-1])
     size = index.bincount(minlength=bins)
     held = size > 0
