@@ -32,7 +32,9 @@ _OTHER_MODES = {
 
 @dataclass(frozen=True, repr=False)
 class OwnPictures(Images):
-    """Pictures of a folder, as :class:`~mapping_lib.lab.data.types.Images`, with the files they are from.
+    """Pictures of a folder, and the files they are from.
+
+    Otherwise as :class:`~mapping_lib.lab.data.types.Images`.
 
     Attributes
     ----------
