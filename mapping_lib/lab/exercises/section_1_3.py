@@ -25,6 +25,14 @@ def interval_by_hand(answer: Any) -> str | None:
             "the variance divides by n - 1 = 4, not by 5": (2.0, 2.483),
             "that is the whole width: half of it is asked for": (2.0, 5.552),
             "the quantile 2.776 is missing: that is the standard error": (2.0, 1.0),
+            "that is the standard deviation of the differences: the interval has 2.776/√5 of it": (
+                2.0,
+                2.236,
+            ),
+            "these are no independent groups, each seed is in both: subtract seed by seed first": (
+                2.0,
+                4.946,
+            ),
             "the two conditions were taken as independent: subtract seed by seed first": (
                 2.0,
                 5.954,
@@ -70,8 +78,9 @@ def verdicts(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
     """Check verdicts on sources by paired intervals."""
     without = torch.tensor([0.50, 0.62, 0.71, 0.55, 0.66], dtype=torch.float64)
     wiggle = torch.tensor([0.01, -0.01, 0.02, -0.02, 0.00], dtype=torch.float64)
-    shift = torch.tensor([0.05, -0.05, 0.015, -0.04, 0.01], dtype=torch.float64)
-    scale = torch.tensor([1.0, 1.0, 1.0, 1.0, 4.0], dtype=torch.float64)
+    statistic = [7.0, -7.0, 2.05, -5.6, 0.35, 1.1, 1.5, -2.18, 2.35, -2.6]  # mean over its error
+    scale = torch.tensor([1.0] * 4 + [4.0] + [1.0] * 5, dtype=torch.float64)
+    shift = torch.tensor(statistic, dtype=torch.float64) * scale * wiggle.std() / 5**0.5
     differences = shift[:, None] + scale[:, None] * wiggle
     error = differences.std(1) / 5**0.5
     mean = differences.mean(1)
@@ -95,5 +104,15 @@ def verdicts(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
                 2.776 * (spread / 5).sqrt()
             ),
             "the standard deviation has to be divided by √5": signs(2.776 * differences.std(1)),
+            "divide the standard deviation by √5, not by 5": signs(2.776 * differences.std(1) / 5),
+            "the quantile 2.776 is missing: one standard error is no 95 % interval": signs(error),
+            "that is one standard deviation: the half width is 2.776/√5 of it": signs(
+                differences.std(1)
+            ),
+            "1.96 is for many seeds: for five the quantile is 2.776": signs(1.96 * error),
+            "2.132 is the one-sided quantile: both sides together leave out 5 %, so 2.776": signs(
+                2.132 * error
+            ),
+            "the variance divides by n - 1 = 4, not by 5": signs(2.776 * 0.8**0.5 * error),
         },
     )

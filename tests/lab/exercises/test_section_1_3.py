@@ -21,10 +21,15 @@ def unpaired(with_source, without):
     return (mean > half).long() - (mean < -half).long()
 
 
-def wide(with_source, without):
-    d = with_source - without
-    half = 2.776 * d.std(1)
-    return (d.mean(1) > half).long() - (d.mean(1) < -half).long()
+def width(errors):
+    """Verdicts by an interval that is so many standard errors wide on each side."""
+
+    def answer(with_source, without):
+        d = with_source - without
+        half = errors * d.std(1) / 5**0.5
+        return (d.mean(1) > half).long() - (d.mean(1) < -half).long()
+
+    return answer
 
 
 CASES = {
@@ -35,7 +40,9 @@ CASES = {
             "divides by n - 1": (2, 2.776 * 2 / 5**0.5),
             "half of it is asked": (2, 2 * 2.776),
             "quantile 2.776 is missing": (2, 1),
-            "subtract seed by seed": (2, 2.776 * (23 / 5) ** 0.5),
+            "taken as independent": (2, 2.776 * (23 / 5) ** 0.5),
+            "no independent groups": (2, 2.306 * (23 / 5) ** 0.5),
+            "that is the standard deviation": (2, 5**0.5),
             "without minus with": (-2, 2.776),
         },
     ),
@@ -55,7 +62,13 @@ CASES = {
             "the signs are turned": lambda a, b: -verdicts(a, b),
             "is no verdict": lambda a, b: (a - b).mean(1).sign().long(),
             "were not paired": unpaired,
-            "divided by √5": wide,
+            "divided by √5": width(2.776 * 5**0.5),
+            "by √5, not by 5": width(2.776 / 5**0.5),
+            "quantile 2.776 is missing": width(1.0),
+            "one standard deviation": width(5**0.5),
+            "1.96 is for many seeds": width(1.96),
+            "one-sided quantile": width(2.132),
+            "divides by n - 1": width(2.776 * 2 / 5**0.5),
         },
     ),
 }
