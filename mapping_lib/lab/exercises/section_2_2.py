@@ -62,6 +62,10 @@ def fourth_word(answer: Callable[..., Any]) -> str | None:
         return torch.stack(found)
 
     right = rule(unit, (-1, 1, 1), leave_out=True, cosine=True)
+    sought = torch.stack([stretched[b] - stretched[a] + stretched[c] for a, b, c in questions])
+    distances = torch.cdist(sought, stretched)
+    distances.scatter_(1, torch.tensor(questions), torch.inf)
+    closest = distances.argmin(1)
     got = [answer(stretched, a, b, c) for a, b, c in questions]
     return compare(
         got,
@@ -83,6 +87,9 @@ def fourth_word(answer: Callable[..., Any]) -> str | None:
             "bring all rows to length 1 before you add them": rule(
                 stretched, (-1, 1, 1), leave_out=True, cosine=True
             ).tolist(),
+            "the smallest distance of rows of any length: bring all of them to length 1 first": (
+                closest.tolist()
+            ),
             "inner products of rows of any length: bring all of them to length 1 first": rule(
                 stretched, (-1, 1, 1), leave_out=True, cosine=False
             ).tolist(),
@@ -101,8 +108,11 @@ def causal_attention(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | N
     scaled = 3**0.5 * query  # undoes the division inside
     strictly = past.tril(-1)
     strictly[0, 0] = True
+    found = answer(query, key, value)
+    if isinstance(found, Tensor) and found.isnan().any(-1).tolist() == [True, *4 * [False]]:
+        return "the first place sees nothing at all: a place may see itself, too"
     return compare(
-        answer(query, key, value),
+        found,
         attention(query, key, value, mask=past),
         what="the output",
         hints={
@@ -118,6 +128,9 @@ def causal_attention(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | N
             ),
             "the scores have to be divided by the square root of the number of features": (
                 attention(scaled, key, value, mask=past)
+            ),
+            "divided by d, where the square root of d is due": (
+                attention(query / 3**0.5, key, value, mask=past)
             ),
             "a place may see itself, too": attention(query, key, value, mask=strictly),
             "the softmax runs over the queries: each row of weights must have the sum 1": (
@@ -161,6 +174,15 @@ def explained_share(answer: Callable[..., Any]) -> str | None:
             "that is what is left over, not what is explained": 1 - right,
             "the spread is around the mean of the true values, not around 0": share(
                 found, truth, torch.zeros(())
+            ),
+            "the spread is around the mean of the new values, not of those learned from": share(
+                found, truth, y.mean()
+            ),
+            "errors of the shape (n, n): truth minus a column; drop the column's second axis": (
+                share(found[:, None], truth, truth.mean())
+            ),
+            "both sums or both means: torch.var divides by n − 1": (
+                1 - (truth - found).square().mean() / truth.var()
             ),
             "that is the correlation's square, which forgives a wrong slope or shift": (
                 torch.corrcoef(torch.stack([found, truth]))[0, 1].square()

@@ -52,6 +52,12 @@ def long_wins(vectors, a, b, c):
     return scores.argmax()
 
 
+def closest(vectors, a, b, c):
+    distances = (vectors - (vectors[b] - vectors[a] + vectors[c])).norm(dim=1)
+    distances[[a, b, c]] = torch.inf
+    return distances.argmin()
+
+
 def scores_of(query, key):
     return query @ key.T / query.shape[1] ** 0.5
 
@@ -72,6 +78,11 @@ def without_itself(query, key, value):
     return attention(query, key, value, mask=mask)
 
 
+def nothing_first(query, key, value):
+    now_and_later = torch.ones(len(query), len(key)).triu() > 0
+    return scores_of(query, key).masked_fill(now_and_later, float("-inf")).softmax(1) @ value
+
+
 def explained(train, y, new, truth):
     ones = [torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1) for x in (train, new)]
     guess = ones[1] @ torch.linalg.lstsq(ones[0], y[:, None]).solution[:, 0]
@@ -81,6 +92,26 @@ def explained(train, y, new, truth):
 def without_constant(train, y, new, truth):
     guess = new @ torch.linalg.lstsq(train, y[:, None]).solution[:, 0]
     return 1 - ((truth - guess) ** 2).mean() / truth.var(correction=0)
+
+
+def guessed(train, y, new):
+    ones = [torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1) for x in (train, new)]
+    return ones[1] @ torch.linalg.lstsq(ones[0], y[:, None]).solution
+
+
+def mean_of_training(train, y, new, truth):
+    errors = truth - guessed(train, y, new)[:, 0]
+    return 1 - (errors**2).sum() / ((truth - y.mean()) ** 2).sum()
+
+
+def column(train, y, new, truth):
+    errors = truth - guessed(train, y, new)
+    return 1 - (errors**2).sum() / ((truth - truth.mean()) ** 2).sum()
+
+
+def unbiased(train, y, new, truth):
+    errors = truth - guessed(train, y, new)[:, 0]
+    return 1 - (errors**2).mean() / truth.var()
 
 
 CASES = {
@@ -104,7 +135,8 @@ CASES = {
             "nearest to c": nearest,
             "win by their length": long_wins,
             "before you add them": late,
-            "of rows of any length": raw,
+            "inner products of rows of any length": raw,
+            "smallest distance": closest,
         },
     ),
     "2.2-c": Case(
@@ -120,6 +152,8 @@ CASES = {
                 q * q.shape[1] ** 0.5, k, v
             ),
             "may see itself": without_itself,
+            "sees nothing at all": nothing_first,
+            "divided by d": lambda q, k, v: causal(q / q.shape[1] ** 0.5, k, v),
             "over the queries": lambda q, k, v: (
                 scores_of(q, k)
                 .masked_fill(torch.ones(len(q), len(k)).triu(1) > 0, float("-inf"))
@@ -133,6 +167,9 @@ CASES = {
         wrong={
             "it has learned from": lambda train, y, new, truth: explained(train, y, train, y),
             "a constant is missing": without_constant,
+            "not of those learned from": mean_of_training,
+            "drop the column's second axis": column,
+            "divides by n − 1": unbiased,
             "what is left over": lambda *a: 1 - explained(*a),
             "mean squared error": lambda train, y, new, truth: (
                 (1 - explained(train, y, new, truth)) * truth.var(correction=0)
