@@ -63,6 +63,12 @@ def bound_from_a_start(answer: Callable[..., Any]) -> str | None:
                 (start - u * x.square().sum(1).mean() / margins.min()).square().sum()
                 / x.square().sum(1).mean()
             ),
+            "u has to be stretched to R², not to R": (
+                (start - u * longest.sqrt() / margins.min()).square().sum() / longest
+            ),
+            "the least margin counts, not the largest": (
+                (start - u * longest / margins.max()).square().sum() / longest
+            ),
             "divided by R, where R² is due": (
                 (start - u * longest / margins.min()).square().sum() / longest.sqrt()
             ),
@@ -108,6 +114,8 @@ def gradient_with_relu(answer: Callable[..., Any]) -> str | None:
     dz = -y * torch.sigmoid(-y * z) / n
     on = (before > 0).double()
     right = (dz[:, None] * v * on).T @ x
+    bent = -y * torch.sigmoid(-y * (before.tanh() @ v + c)) / n
+    with_tanh = (bent[:, None] * v * on).T @ x
     return compare(
         answer(x, y, W, b, v, c),
         right,
@@ -123,6 +131,7 @@ def gradient_with_relu(answer: Callable[..., Any]) -> str | None:
                 (dz[:, None] * v * before.relu()).T @ x
             ),
             "the weight v of each hidden unit is left out": ((dz[:, None] * on).T @ x),
+            "h and z still come from tanh: the forward line changes too": with_tanh,
         },
         factors={"n": n},
     )

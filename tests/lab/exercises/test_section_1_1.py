@@ -17,9 +17,11 @@ def scaled_by(margin):
     return answer
 
 
-def relu_gradient(x, y, W, b, v, c, *, slope=lambda a: (a > 0).double(), through=True):
+def relu_gradient(
+    x, y, W, b, v, c, *, unit=torch.relu, slope=lambda a: (a > 0).double(), through=True
+):
     before = x @ W.T + b
-    dz = -y * torch.sigmoid(-y * (before.relu() @ v + c)) / len(y)
+    dz = -y * torch.sigmoid(-y * (unit(before) @ v + c)) / len(y)
     back = dz[:, None] * (v if through else torch.ones_like(v))
     return (back * slope(before)).T @ x
 
@@ -49,6 +51,8 @@ CASES = {
             ),
             "the bound from zero": lambda x, y, u, start: bound(x, y, u, 0 * start),
             "not the mean": scaled_by(lambda x, y, u: (y * (x @ u)).mean()),
+            "not to R": scaled_by(lambda x, y, u: (y * (x @ u)).min() * x.norm(dim=1).max()),
+            "not the largest": scaled_by(lambda x, y, u: (y * (x @ u)).max()),
             "left out of the margin": scaled_by(lambda x, y, u: (x @ u).min()),
             "has to be squared": lambda x, y, u, start: (
                 bound(x, y, u, start) / x.square().sum(1).max()
@@ -73,6 +77,7 @@ CASES = {
             "units that are off": other(slope=torch.ones_like),
             "not the unit's value": other(slope=torch.relu),
             "left out": other(through=False),
+            "the forward line changes too": other(unit=torch.tanh),
             "transposed": lambda *a: relu_gradient(*a).T,
             "the factor n": lambda *a: len(a[1]) * relu_gradient(*a),
             "wrong sign": lambda *a: -relu_gradient(*a),
