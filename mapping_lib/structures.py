@@ -111,10 +111,11 @@ def _reads(n: int, window: int, stride: int, padding: int, circular: bool) -> Te
             f"the kernel is {window} long and the padded image {n + 2 * padding}: it fits nowhere; "
             "give it a larger padding"
         )
-    read = stride * torch.arange(places)[:, None] + torch.arange(window) - padding
+    at, weight, pixel = (torch.arange(count, device="cpu") for count in (places, window, n))
+    read = stride * at[:, None] + weight - padding
     if circular:
         read = read % n
-    return read[..., None] == torch.arange(n)
+    return read[..., None] == pixel
 
 
 def equivariance_error(

@@ -15,7 +15,8 @@ import torch
 
 import mapping_lib
 
-MAKE_LAYERS = {"add_adapters"}  # layers are made on the default device, then moved
+# Layers are made on the default device, then moved; positions have no tensor to follow.
+AT_HOME = {"add_adapters", "sinusoidal_positions"}
 MODULES = [
     importlib.import_module(f"mapping_lib.{module.name}")
     for module in pkgutil.iter_modules(mapping_lib.__path__)
@@ -25,7 +26,7 @@ FUNCTIONS = [
     getattr(module, name)
     for module in MODULES
     for name in module.__all__
-    if inspect.isfunction(getattr(module, name)) and name not in MAKE_LAYERS
+    if inspect.isfunction(getattr(module, name)) and name not in AT_HOME
 ]
 
 
