@@ -1,6 +1,6 @@
 r"""Anchor-free object detection: heat maps of centres, their loss, boxes from peaks, and precision.
 
-A box is (left, top, right, bottom) in pixels. A map has one cell for each square of *stride* pixels.
+A box is (left, top, right, bottom) in pixels. A map has a cell for each square of *stride* pixels.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def centre_heatmap(
     stride: int,
     min_iou: float = 0.7,
 ) -> Tensor:
-    r"""Draw a Gaussian at the centre of each box on the map of its class; where two meet, the larger.
+    r"""Draw a Gaussian at the centre of each box on its class's map; where two meet, the larger.
 
     .. math::
         Y_{kq} = \max_{i:\, y_i = k} \exp\Bigl(-\frac{\lVert q - p_i \rVert^2}{2 \sigma_i^2}\Bigr),

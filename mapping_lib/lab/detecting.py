@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from mapping_lib.detection import (
 )
 from mapping_lib.lab import backbones
 from mapping_lib.lab.data import Scenes
+from mapping_lib.lab.data._arguments import one_of
 from mapping_lib.lab.machine import device as choose_device
 from mapping_lib.lab.machine import seeded
 
@@ -228,16 +229,52 @@ def mirrored(found: Scenes) -> Scenes:
         left, top, right, bottom = around.unbind(1)
         boxes.append(torch.stack([width - right, top, width - left, bottom], 1))
         masks.append(None if mask is None else mask.flip(1))
-    return Scenes(
-        tuple(images),
-        tuple(boxes),
-        found.labels * 2,
-        found.classes,
-        tuple(masks),
-        found.regions,
-        entry=found.entry,
-        split=found.split,
-        domain=found.domain,
+    return replace(
+        found,
+        images=tuple(images),
+        boxes=tuple(boxes),
+        labels=found.labels * 2,
+        masks=tuple(masks),
+    )
+
+
+def only(found: Scenes, name: str) -> Scenes:
+    """Return the scenes with the boxes of one class alone; images without any stay.
+
+    Masks are left out.
+
+    Raises
+    ------
+    ValueError
+        There is no such class.
+    """
+    one_of(found.classes, name=name)
+    kept = [labels == found.classes.index(name) for labels in found.labels]
+    return replace(
+        found,
+        boxes=tuple(boxes[keep] for boxes, keep in zip(found.boxes, kept, strict=True)),
+        labels=tuple(torch.zeros(int(keep.sum()), dtype=torch.int64) for keep in kept),
+        classes=(name,),
+        masks=(None,) * len(found),
+    )
+
+
+def joined(first: Scenes, second: Scenes) -> Scenes:
+    """Return the scenes of both, which have the same classes; masks are left out.
+
+    Raises
+    ------
+    ValueError
+        The classes differ.
+    """
+    if first.classes != second.classes:
+        raise ValueError(f"the classes differ: {first.classes} and {second.classes}")
+    return replace(
+        first,
+        images=first.images + second.images,
+        boxes=first.boxes + second.boxes,
+        labels=first.labels + second.labels,
+        masks=(None,) * (len(first) + len(second)),
     )
 
 
@@ -335,7 +372,7 @@ def pyramid_maps(detector: Detector, images: Tensor, *, batch: int = 64) -> Leve
     was = detector.pyramid.training
     detector.pyramid.eval()
     with torch.no_grad():
-        parts = [detector.pyramid(part.to(place)) for part in images.split(batch)]
+        parts = [detector.pyramid(part.to(place)) for part in torch.split(images, batch)]
     detector.pyramid.train(was)
     return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
@@ -363,7 +400,7 @@ def detect(
     was, found = detector.training, []
     detector.eval()
     with torch.no_grad():
-        for part in images.split(batch):
+        for part in torch.split(images, batch):
             maps = [m.float().cpu() for m in detector(part.to(place))]
             for heat, size, offset in zip(*maps, strict=True):
                 boxes, scores, labels = decode(heat, size, offset, stride=STRIDE)
@@ -377,7 +414,7 @@ def detect(
 def adapt_statistics(
     detector: Detector, images: Sequence[Tensor] | Tensor, *, batch: int = 32
 ) -> Detector:
-    """Replace batch norm's stored statistics by those of unlabelled images, and change nothing else.
+    """Replace batch norm's stored statistics by those of unlabelled images, and nothing else.
 
     Parameters
     ----------
@@ -396,30 +433,24 @@ def adapt_statistics(
         norm.momentum = None  # a plain average over the batches
     detector.pyramid.train()
     with torch.no_grad():
-        for part in torch.stack(list(images)).split(batch):
+        for part in torch.split(torch.stack(list(images)), batch):
             detector.pyramid(part.to(place))
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     return detector.eval()
 
 
-def pseudo_labelled(
-    detector: Detector, found: Scenes, *, least: float = 0.5
-) -> Scenes:
-    """Return scenes with the detector's own boxes of a score of at least `least`, not the true ones.
+def pseudo_labelled(detector: Detector, found: Scenes, *, least: float = 0.5) -> Scenes:
+    """Return scenes with the detector's own boxes of at least a score in place of the true ones.
 
     Scenes in which it finds nothing are kept, without boxes.
     """
     guesses = detect(detector, found.images, least=least)
-    return Scenes(
-        found.images,
-        tuple(guess.boxes for guess in guesses),
-        tuple(guess.labels for guess in guesses),
-        found.classes,
-        (None,) * len(found),
-        found.regions,
-        entry=found.entry,
-        split=found.split,
+    return replace(
+        found,
+        boxes=tuple(guess.boxes for guess in guesses),
+        labels=tuple(guess.labels for guess in guesses),
+        masks=(None,) * len(found),
         domain=f"{found.domain}, labelled by a detector",
     )
 
@@ -461,14 +492,16 @@ def precision_of(hits: Hits, images: Sequence[int] | None = None) -> Tensor:
             continue
         scores = torch.cat([score for score, *_ in chosen])
         right = torch.cat([hit for _, hit, _ in chosen], 1)
-        values.append(torch.stack([average_precision(scores, row, objects=objects) for row in right]))
+        values.append(
+            torch.stack([average_precision(scores, row, objects=objects) for row in right])
+        )
     if not values:
         raise ValueError("there is no object in these images, so precision means nothing")
     return torch.stack(values)
 
 
 def scored(guesses: Sequence[Detections], found: Scenes) -> dict[str, float]:
-    """Return AP (mean over classes and overlaps 0.5 to 0.95), AP50 and AP75, by COCO's definition."""
+    """Return AP (mean over classes and overlaps 0.5 to 0.95), AP50 and AP75 as COCO does."""
     table = precision_of(matches(guesses, found)).mean(0)
     return {"ap": float(table.mean()), "ap50": float(table[0]), "ap75": float(table[5])}
 
@@ -479,7 +512,7 @@ def bootstrap(
     """Return the middle 95 % of AP50 over images drawn anew, as many as there are."""
     hits = matches(guesses, found, thresholds=(0.5,))
     generator = np.random.default_rng(seed)
-    values = []
+    values: list[float] = []
     while len(values) < draws:
         images = generator.integers(len(found), size=len(found)).tolist()
         if any(rows[i][2] for rows in hits.values() for i in images):
@@ -488,13 +521,11 @@ def bootstrap(
     return float(low), float(high)
 
 
-def _batches(
-    n: int, batch: int, steps: int, generator: torch.Generator
-) -> Iterator[Tensor]:
-    """Draw the rows of `steps` batches, epoch by epoch; a last small batch of an epoch is left out."""
+def _batches(n: int, batch: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Draw the rows of `steps` batches, epoch by epoch; an epoch's last small batch is left out."""
     done = 0
     while done < steps:
-        for rows in torch.randperm(n, generator=generator).split(batch):
+        for rows in torch.split(torch.randperm(n, generator=generator), batch):
             if done < steps and (len(rows) == batch or n < batch):
                 yield rows
                 done += 1
@@ -503,7 +534,7 @@ def _batches(
 def _jittered(images: Tensor, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast and colour of each image at random, and add noise."""
     n = len(images)
-    factor, level, *tint = (0.3 + 0.9 * torch.rand(n, 1, generator=generator) for _ in range(5))
+    factor, level = (0.3 + 0.9 * torch.rand(n, 1, generator=generator) for _ in range(2))
     mean = images.mean((1, 2, 3), keepdim=True)
     contrast, light = (x.to(images).view(n, 1, 1, 1) for x in (factor, level))
     colour = (0.8 + 0.4 * torch.rand(n, 3, 1, 1, generator=generator)).to(images)
@@ -511,5 +542,5 @@ def _jittered(images: Tensor, generator: torch.Generator) -> Tensor:
     lift = (0.6 * torch.rand(n, 1, 1, 1, generator=generator)).to(images)
     room = lift * (1 - changed.amax((1, 2, 3), keepdim=True)).clamp(min=0)
     strength = (0.05 * torch.rand(n, 1, 1, 1, generator=generator)).to(images)
-    noise = torch.randn(images.shape, device=images.device) * strength
+    noise = torch.randn(images.shape, generator=generator).to(images) * strength
     return (changed + room + noise).clamp(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from mapping_lib.lab.data import Scenes
 from mapping_lib.lab.data._arguments import at_least_one, check_seed, one_of
+from mapping_lib.lab.data._pictures import clipped
 from mapping_lib.lab.data.types import Pixels
 from mapping_lib.lab.registry import find, locate
 
@@ -142,7 +144,8 @@ def foggy(images: Tensor, strength: float = 1.0) -> Tensor:
     _share(strength)
     distance = torch.linspace(1, 0.25, images.shape[-2]).to(images)[:, None]
     left = torch.exp(-2 * strength * distance)
-    return images * left + 0.85 * (1 - left)
+    clouded: Tensor = images * left + 0.85 * (1 - left)
+    return clouded
 
 
 def nightly(images: Tensor, strength: float = 1.0, *, generator: torch.Generator) -> Tensor:
@@ -166,7 +169,8 @@ def nightly(images: Tensor, strength: float = 1.0, *, generator: torch.Generator
     _share(strength)
     light = 0.25**strength * torch.tensor([0.8, 1.0, 1.4]).to(images).view(3, 1, 1) ** strength
     noise = torch.randn(images.shape, generator=generator).to(images)
-    return (images * light + 0.04 * strength * noise).clamp(0, 1)
+    dark: Tensor = (images * light + 0.04 * strength * noise).clamp(0, 1)
+    return dark
 
 
 def shifted(images: Tensor, shift: str, strength: float = 1.0, *, seed: int = 0) -> Tensor:
@@ -199,9 +203,7 @@ def _half(stem: str, half: int) -> Image.Image:
     return picture.crop((left, 0, left + middle, picture.height))
 
 
-def _patch(
-    picture: Image.Image, size: tuple[int, int], generator: np.random.Generator
-) -> Pixels:
+def _patch(picture: Image.Image, size: tuple[int, int], generator: np.random.Generator) -> Pixels:
     """Cut a random patch of the shape of `size` (width, height) and scale it to it."""
     width, height = size
     most = min(picture.width / width, picture.height / height)
@@ -213,14 +215,14 @@ def _patch(
     cut = picture.resize(size, Image.Resampling.BILINEAR, box)
     if generator.random() < 0.5:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(cut, np.float32) / 255
+    return clipped(np.asarray(cut) / 255)
 
 
 def _outline(character: str, side: float, generator: np.random.Generator) -> Pixels:
     """Draw a symbol, turned and stretched, and cut away the empty border; values are opacity."""
     entry = find("rendered-glyphs")
     fonts = [file.path for file in entry.files if file.path.endswith(_FONTS)]
-    path = locate(entry, fonts[generator.integers(len(fonts))])
+    path = locate(entry, fonts[int(generator.integers(len(fonts)))])
     canvas = Image.new("L", (400, 400))
     font = ImageFont.truetype(str(path), 200)
     ImageDraw.Draw(canvas).text((200, 200), character, fill=255, font=font, anchor="mm")
@@ -233,7 +235,7 @@ def _outline(character: str, side: float, generator: np.random.Generator) -> Pix
     width = max(round(canvas.width * stretch * scale), 4)
     height = max(round(canvas.height / stretch * scale), 4)
     drawn = canvas.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(drawn, np.float32) / 255
+    return clipped(np.asarray(drawn) / 255)
 
 
 Drawn = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -248,7 +250,7 @@ def _scene(
     sides: tuple[float, float],
 ) -> Drawn:
     """Draw one scene: image, boxes, labels, mask."""
-    picture = _patch(grounds[generator.integers(len(grounds))], (size, size), generator)
+    picture = _patch(grounds[int(generator.integers(len(grounds)))], (size, size), generator)
     picture = picture * 0.8 + 0.1  # room for things that are lighter or darker
     owner = np.full((size, size), -1)  # the thing that a pixel shows
     areas: list[int] = []
@@ -289,12 +291,12 @@ def _surface(
 ) -> Pixels:
     """Cut a surface, tint it, and make it lighter or darker than what is behind."""
     height, width = behind.shape[:2]
-    cut = _patch(surfaces[generator.integers(len(surfaces))], (width, height), generator)
+    cut = _patch(surfaces[int(generator.integers(len(surfaces)))], (width, height), generator)
     level = float(behind.mean())
     step = generator.uniform(0.15, 0.4) * (1 if level < generator.uniform(0.3, 0.7) else -1)
     tint = generator.uniform(-0.08, 0.08, 3)
     changed = 0.6 * (cut - cut.mean()) + level + step + tint
-    return np.asarray(changed.clip(0, 1), np.float32)
+    return clipped(changed)
 
 
 def _box(shown: npt.NDArray[np.bool_]) -> list[float]:
@@ -320,7 +322,8 @@ def fitted(found: Scenes, *, size: int) -> Scenes:
         no image, and that key is named "outside".
     """
     at_least_one(size=size)
-    images, boxes, masks = [], [], []
+    images, boxes = [], []
+    masks: list[Tensor | None] = []
     for image, around, mask in zip(found.images, found.boxes, found.masks, strict=True):
         height, width = image.shape[1:]
         scale = size / max(height, width)
@@ -341,15 +344,10 @@ def fitted(found: Scenes, *, size: int) -> Scenes:
             masks.append(whole)
         else:
             masks.append(None)
-    regions = found.regions | {255: "outside"}
-    return Scenes(
-        tuple(images),
-        tuple(boxes),
-        found.labels,
-        found.classes,
-        tuple(masks),
-        regions,
-        entry=found.entry,
-        split=found.split,
-        domain=found.domain,
+    return replace(
+        found,
+        images=tuple(images),
+        boxes=tuple(boxes),
+        masks=tuple(masks),
+        regions=found.regions | {255: "outside"},
     )
