@@ -62,7 +62,7 @@ class Detections(NamedTuple):
     """Shape (n,), the class of each."""
 
 
-def gaussian_radius(sizes: Tensor, *, min_iou: float = 0.7) -> Tensor:
+def gaussian_radius(sizes: Tensor, *, min_iou: float = 0.3) -> Tensor:
     r"""Say how far both corners of a box may move along each axis so that it keeps an overlap.
 
     .. math::
@@ -180,7 +180,7 @@ def centre_heatmap(
     classes: int,
     size: tuple[int, int],
     stride: int,
-    min_iou: float = 0.7,
+    min_iou: float = 0.3,
 ) -> Tensor:
     r"""Draw a Gaussian at the centre of each box on its class's map; where two meet, the larger.
 

@@ -521,6 +521,66 @@ def bootstrap(
     return float(low), float(high)
 
 
+ERRORS = ("right", "duplicate", "other class", "beside", "nothing there", "missed")
+"""What :func:`errors` counts."""
+
+
+def kinds(guess: Detections, boxes: Tensor, labels: Tensor) -> tuple[list[str], Tensor]:
+    """Say what each detection of an image is, and which objects were missed.
+
+    After :cite:t:`bolya2020tide`, with an overlap of 0.5 for a hit and 0.1 for being near.
+
+    Parameters
+    ----------
+    guess
+        The detections, the best first.
+    boxes, labels
+        The true ones, shape (m, 4) and (m,).
+
+    Returns
+    -------
+    list
+        For each detection: "right"; "duplicate", if it hits an object that a better one has found;
+        "other class", if it would hit an object of another class; "beside", if it is near an object
+        of its class; else "nothing there".
+    Tensor
+        Shape (m,), bool, whether no detection hits the object.
+    """
+    overlaps = box_iou(guess.boxes, boxes)
+    same = guess.labels[:, None] == labels[None, :]
+    missed = torch.ones(len(boxes), dtype=torch.bool)
+    found = torch.full((len(guess.boxes),), -1)
+    for k in labels.unique():
+        mine, true = (guess.labels == k).nonzero().flatten(), (labels == k).nonzero().flatten()
+        hits = match_detections(overlaps[mine][:, true], threshold=0.5)
+        found[mine[hits >= 0]] = true[hits[hits >= 0]]
+    missed[found[found >= 0]] = False
+    names = []
+    for i, overlap in enumerate(overlaps):
+        if found[i] >= 0:
+            names.append("right")
+        elif (same[i] & (overlap >= 0.5)).any():
+            names.append("duplicate")
+        elif (overlap >= 0.5).any():
+            names.append("other class")
+        else:
+            names.append("beside" if (same[i] & (overlap >= 0.1)).any() else "nothing there")
+    return names, missed
+
+
+def errors(guesses: Sequence[Detections], found: Scenes, *, least: float = 0.3) -> dict[str, int]:
+    """Count what the detections of at least a score are, and the objects that none of them hits."""
+    counts = dict.fromkeys(ERRORS, 0)
+    for guess, boxes, labels in zip(guesses, found.boxes, found.labels, strict=True):
+        keep = guess.scores >= least
+        sure = Detections(guess.boxes[keep], guess.scores[keep], guess.labels[keep])
+        names, missed = kinds(sure, boxes, labels)
+        for name in names:
+            counts[name] += 1
+        counts["missed"] += int(missed.sum())
+    return counts
+
+
 def _batches(n: int, batch: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Draw the rows of `steps` batches, epoch by epoch; an epoch's last small batch is left out."""
     done = 0
