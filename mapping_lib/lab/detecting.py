@@ -27,6 +27,7 @@ from mapping_lib.lab.data import Scenes
 from mapping_lib.lab.data._arguments import one_of
 from mapping_lib.lab.machine import device as choose_device
 from mapping_lib.lab.machine import seeded
+from mapping_lib.parameters import adabn
 
 STAGES = (1, 2, 4, 6)
 """The blocks of EfficientNet-Lite0 whose outputs the detector reads: strides 4, 8, 16 and 32."""
@@ -278,6 +279,32 @@ def joined(first: Scenes, second: Scenes) -> Scenes:
     )
 
 
+def jittered(found: Scenes, *, seed: int) -> Scenes:
+    """Return the scenes, each with its contrast, light and colour changed at random, and noise.
+
+    Contrast is multiplied by 0.2 to 1.2, light by 0.2 to 1.2, each colour by 0.8 to 1.2; then up to
+    0.6 of the room above the brightest pixel is added, and noise of a deviation up to 0.05.
+
+    Parameters
+    ----------
+    found
+        Scenes of one size; boxes stay as they are, masks too.
+    seed
+        Draws the changes.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    images = []
+    for image in found.images:
+        contrast, light, lift, strength = torch.rand(4, generator=generator).tolist()
+        colour = 0.8 + 0.4 * torch.rand(3, 1, 1, generator=generator)
+        mean = image.mean()
+        changed = (mean + (0.2 + contrast) * (image - mean)) * (0.2 + light) * colour
+        changed = changed + 0.6 * lift * (1 - changed.max()).clamp(min=0)
+        noise = torch.randn(image.shape, generator=generator)
+        images.append((changed + 0.05 * strength * noise).clamp(0, 1))
+    return replace(found, images=tuple(images))
+
+
 @dataclass(frozen=True)
 class Course:
     """How a detector is trained: Adam, the rate falling to 0 along a cosine.
@@ -290,8 +317,6 @@ class Course:
         Learning rates; a body rate of 0 freezes the pyramid, whose maps are then computed once.
     statistics_fixed
         Whether the pyramid's batch norm keeps its stored statistics.
-    jitter
-        Whether brightness, contrast and colour are changed at random, and noise added.
     """
 
     steps: int = 400
@@ -299,7 +324,6 @@ class Course:
     head_rate: float = 2e-3
     body_rate: float = 0.0
     statistics_fixed: bool = True
-    jitter: bool = False
     losses: list[float] = field(default_factory=list, compare=False)
 
 
@@ -317,22 +341,20 @@ def train(
     course
         How to train; losses are appended to its list, one a step.
     seed
-        Draws the order and the jitter.
+        Draws the order.
     device
         As :func:`mapping_lib.lab.machine.device` takes it.
 
     Raises
     ------
     ValueError
-        Scenes and detector have other classes, or jitter is asked of a frozen pyramid.
+        Scenes and detector have other classes.
     FloatingPointError
         The loss is NaN or infinite.
     """
     if found.classes != detector.classes:
         raise ValueError(f"the detector knows {detector.classes}, the scenes have {found.classes}")
     frozen = course.body_rate == 0
-    if frozen and course.jitter:
-        raise ValueError("a frozen pyramid's maps are computed once: jitter needs a body rate")
     place = choose_device(device)
     detector.to(place).eval()
     both = mirrored(found)
@@ -353,8 +375,7 @@ def train(
         if frozen:
             maps = detector.head(tuple(level[rows] for level in levels))
         else:
-            seen = images[rows]
-            maps = detector(_jittered(seen, generator) if course.jitter else seen)
+            maps = detector(images[rows])
         loss = detection_loss(maps, due.rows(rows))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -421,22 +442,12 @@ def adapt_statistics(
     detector
         Changed in place.
     images
-        Of the new domain, each (3, height, width); averaged over batches of equal weight.
+        Of the new domain, each (3, height, width).
     batch
         Images at a time.
     """
     place = detector.pyramid.mean.device
-    norms = [m for m in detector.pyramid.modules() if isinstance(m, nn.BatchNorm2d)]
-    kept = [m.momentum for m in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over the batches
-    detector.pyramid.train()
-    with torch.no_grad():
-        for part in torch.split(torch.stack(list(images)), batch):
-            detector.pyramid(part.to(place))
-    for norm, momentum in zip(norms, kept, strict=True):
-        norm.momentum = momentum
+    adabn(detector.pyramid, [p.to(place) for p in torch.split(torch.stack(list(images)), batch)])
     return detector.eval()
 
 
@@ -589,18 +600,3 @@ def _batches(n: int, batch: int, steps: int, generator: torch.Generator) -> Iter
             if done < steps and (len(rows) == batch or n < batch):
                 yield rows
                 done += 1
-
-
-def _jittered(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast and colour of each image at random, and add noise."""
-    n = len(images)
-    factor, level = (0.3 + 0.9 * torch.rand(n, 1, generator=generator) for _ in range(2))
-    mean = images.mean((1, 2, 3), keepdim=True)
-    contrast, light = (x.to(images).view(n, 1, 1, 1) for x in (factor, level))
-    colour = (0.8 + 0.4 * torch.rand(n, 3, 1, 1, generator=generator)).to(images)
-    changed = (mean + contrast * (images - mean)) * light * colour
-    lift = (0.6 * torch.rand(n, 1, 1, 1, generator=generator)).to(images)
-    room = lift * (1 - changed.amax((1, 2, 3), keepdim=True)).clamp(min=0)
-    strength = (0.05 * torch.rand(n, 1, 1, 1, generator=generator)).to(images)
-    noise = torch.randn(images.shape, generator=generator).to(images) * strength
-    return (changed + room + noise).clamp(0, 1)
