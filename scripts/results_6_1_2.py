@@ -48,7 +48,7 @@ from mapping_lib.lab.detecting import (
     train,
 )
 from mapping_lib.lab.machine import seeded
-from mapping_lib.lab.scenes import THINGS, fitted, scenes, shifted
+from mapping_lib.lab.scenes import fitted, scenes, shifted
 
 FOLDER = Path(__file__).resolve().parents[1] / "book" / "results"
 SEEDS, COUNTS = range(3), (20, 100, 500)
@@ -105,8 +105,8 @@ def on_frozen(pretrained: bool, count: int, seed: int) -> tuple[Detector, float]
 
 
 BUDGET = {
-    "ImageNet, head then all": "80 more steps of 8 scenes for all weights after `ImageNet, frozen`, "
-    "batch norm's statistics kept; rates 1e-3 for the head and 3e-4 for the body.",
+    "ImageNet, head then all": "80 more steps of 8 scenes for all weights after `ImageNet, "
+    "frozen`, batch norm's statistics kept; rates 1e-3 for the head and 3e-4 for the body.",
     "ImageNet, frozen": "The head on ImageNet's frozen maps; 300 steps of 16 scenes, rate 3e-3.",
     "random, all": "The same network, random weights to begin with, all trained; 160 steps of 8 "
     "scenes, rates 3e-3 and 2e-3.",
@@ -165,8 +165,8 @@ REPAIRS = {
     "self-training": "100 more steps of the head on the clear scenes and on its own boxes of a "
     "score of at least 0.4 in the unlabelled ones.",
     "statistics, self-training": "The one, then the other.",
-    "jitter": "Taught by the clear scenes and two copies of each, contrast, light, colour and noise "
-    "changed at random.",
+    "jitter": "Taught by the clear scenes and two copies of each, contrast, light, colour and "
+    "noise changed at random.",
     "jitter, self-training": "The one, then the other.",
     "labelled target": "Taught by 100 labelled scenes of that weather: what could be had.",
 }
@@ -242,7 +242,7 @@ def shift_table() -> None:
 
 
 PERSONS = {
-    "ImageNet, head then all": "60 more steps of 8 images for all weights after `ImageNet, frozen`.",
+    "ImageNet, head then all": "60 more steps of 8 images for all weights after the frozen one.",
     "ImageNet, scenes, frozen": "The head taught by 100 generated scenes first, then by COCO's.",
     "ImageNet, frozen": "The head on ImageNet's frozen maps; 300 steps of 8 images, rate 3e-3.",
     "random, frozen": "The head on random frozen maps; the same.",

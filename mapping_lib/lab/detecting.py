@@ -561,7 +561,7 @@ def kinds(guess: Detections, boxes: Tensor, labels: Tensor) -> tuple[list[str], 
     same = guess.labels[:, None] == labels[None, :]
     missed = torch.ones(len(boxes), dtype=torch.bool)
     found = torch.full((len(guess.boxes),), -1)
-    for k in labels.unique():
+    for k in torch.unique(labels):
         mine, true = (guess.labels == k).nonzero().flatten(), (labels == k).nonzero().flatten()
         hits = match_detections(overlaps[mine][:, true], threshold=0.5)
         found[mine[hits >= 0]] = true[hits[hits >= 0]]

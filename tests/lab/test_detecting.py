@@ -180,7 +180,7 @@ def test_jitter_changes_images_alone(few):
     assert_close(torch.stack(a.images), torch.stack(b.images))
     assert not torch.equal(a.images[0], few.images[0])
     assert a.boxes is few.boxes
-    assert 0 <= min(image.min() for image in a.images)
+    assert min(image.min() for image in a.images) >= 0
     assert max(image.max() for image in a.images) <= 1
 
 
