@@ -6,8 +6,8 @@
     OMP_NUM_THREADS=1 python scripts/results_6_1_2.py tuned
     OMP_NUM_THREADS=1 python scripts/results_6_1_2.py long
 
-`all` measures all and trains less; `tuned` and `long` add to `scenes`. The file is written after each
-row; a second call goes on where the first one stopped. They run on a GPU where there is one.
+`all` measures all and trains less; `tuned` and `long` add to `scenes`. The file is written after
+each row; a second call goes on where the first one stopped. They run on a GPU where there is one.
 
 scenes: things cut from photographs on other photographs, 96 px, six classes. Training scenes come
 from the left halves of the photographs, the 100 test scenes, always the same, from the right ones.
