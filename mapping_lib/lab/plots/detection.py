@@ -20,7 +20,7 @@ KIND_COLOURS = {
     "right": "sky",
     "duplicate": "yellow",
     "other class": "purple",
-    "beside": "orange",
+    "beside": "green",
     "nothing there": "vermilion",
     "missed": "black",
 }
