@@ -20,7 +20,7 @@ def precision_on_paper(answer: Any) -> str | None:
         answer,
         2 / 3,
         what="the average precision",
-        tolerance=2e-3,
+        tolerance=1e-3,
         hints={
             "that is the mean of the precisions at the hits; at each recall the best precision at "
             "that recall or a higher one counts": 7 / 12,
