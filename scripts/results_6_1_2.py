@@ -4,9 +4,8 @@
     OMP_NUM_THREADS=1 python scripts/results_6_1_2.py shift
     OMP_NUM_THREADS=1 MAPPING_DATA=… python scripts/results_6_1_2.py coco
     OMP_NUM_THREADS=1 python scripts/results_6_1_2.py tuned
-    OMP_NUM_THREADS=1 python scripts/results_6_1_2.py long
 
-`all` measures all and trains less; `tuned` and `long` add to `scenes`. The file is written after
+`all` measures all and trains less; `tuned` adds to `scenes`. The file is written after
 each row; a second call goes on where the first one stopped. They run on a GPU where there is one.
 
 scenes: things cut from photographs on other photographs, 96 px, six classes. Training scenes come
@@ -20,7 +19,8 @@ coco: COCO-128, persons only, 128 px: 128 images of train2017 to learn, 128 of v
 about half of them show a person. `low` and `high` bound the middle 95 % of AP50 over 200 draws of
 test images. A seed draws new layers and the order (and, where they are used, the scenes).
 
-Steps and rates were set before any test scene was looked at, and not tuned.
+Steps and rates were set before any test scene was looked at, and not tuned; but for coco, where the
+first 150 steps of 8 images had hardly lowered the training loss, there are 600 of 16.
 """
 
 import time
@@ -61,7 +61,6 @@ SIZE, TEST, UNLABELLED, LEAST = 96, 100, 100, 0.4
 HEAD = Course(steps=300, batch=16, head_rate=3e-3)
 ALL = Course(steps=80, batch=8, head_rate=1e-3, body_rate=3e-4)
 SCRATCH = Course(steps=120, batch=8, head_rate=3e-3, body_rate=2e-3, statistics_fixed=False)
-LONG = replace(SCRATCH, steps=1000, batch=16)
 AGAIN = Course(steps=100, batch=16, head_rate=1e-3)
 SETTINGS = {"optimiser": "Adam, rate falling to 0 along a cosine", "augmentation": "mirror images"}
 CHOSEN = "set in advance, not tuned"
@@ -114,7 +113,6 @@ BUDGET = {
     "ImageNet, frozen": "The head on ImageNet's frozen maps; 300 steps of 16 scenes, rate 3e-3.",
     "random, all": "The same network, random weights to begin with, all trained; 120 steps of 8 "
     "scenes, rates 3e-3 and 2e-3.",
-    "random, all, 1,000 steps": "The same, with 1,000 steps of 16 scenes.",
 }
 
 
@@ -139,8 +137,7 @@ def scenes_table(*methods: str) -> None:
         if method.startswith("random"):
             found = draw(count, seed)
             detector = Detector(found.classes, pretrained=False, seed=seed)
-            course = LONG if "1,000" in method else SCRATCH
-            train(detector, found, own(course), seed=seed, device=DEVICE)
+            train(detector, found, own(SCRATCH), seed=seed, device=DEVICE)
         else:
             detector, before = on_frozen(method.startswith("ImageNet"), count, seed)
             if method.endswith("frozen"):
@@ -257,7 +254,7 @@ def shift_table(*methods: str) -> None:
 
 PERSONS = {
     "ImageNet, scenes, frozen": "The head taught by 100 generated scenes first, then by COCO's.",
-    "ImageNet, frozen": "The head on ImageNet's frozen maps; 150 steps of 8 images, rate 3e-3.",
+    "ImageNet, frozen": "The head on ImageNet's frozen maps; 600 steps of 16 images, rate 3e-3.",
     "random, frozen": "The head on random frozen maps; the same.",
 }
 
@@ -279,7 +276,7 @@ def person_detector(method: str, seed: int) -> Detector:
         detector.head.heat, detector.classes = new, images.classes
     else:
         detector = Detector(images.classes, pretrained=method.startswith("ImageNet"), seed=seed)
-    course = replace(own(HEAD), steps=150, batch=8)
+    course = replace(own(HEAD), steps=600)
     return train(detector, images, course, seed=seed, device=DEVICE)
 
 
@@ -314,7 +311,6 @@ if __name__ == "__main__":
         "shift": shift_table,
         "coco": coco_table,
         "tuned": partial(scenes_table, "ImageNet, head then all"),
-        "long": partial(scenes_table, "random, all, 1,000 steps"),
     }
     every = {"all": lambda: [table() for table in tables.values()]}  # shares what it has trained
     run_recipe(__doc__ or "", tables | every)
