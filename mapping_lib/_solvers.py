@@ -27,7 +27,7 @@ def matching_weights(
     these don't settle by interior points after all.
     """
     root = low_rank_root(K)
-    K = K + ridge * torch.eye(len(K)).to(K)
+    K = K + ridge * torch.eye(len(K), dtype=K.dtype, device=K.device)
     if root is None and len(kappa) > SMALL:
         x = projected_gradient(K, kappa, bound, least, most)
         if x is not None:
@@ -92,7 +92,7 @@ def low_rank_root(K: Tensor) -> Tensor | None:
     """
     n = len(K)
     most = n // 5
-    columns, left = torch.zeros(most, n).to(K), K.diagonal().clone()
+    columns, left = K.new_zeros(most, n), K.diagonal().clone()
     for r in range(most):
         if left.sum() <= NOTHING * n:
             return columns[:r].mT.contiguous()
@@ -211,7 +211,7 @@ def _missing(x: Tensor, gradient: Tensor, bound: float, least: float, most: floa
     """Bound how far the objective is above its least: what a linear one could fall."""
     steepest = gradient.sort().values
     mass = min(max(bound * int((steepest < 0).sum()), least), most)  # where the gradient is least
-    filled = (mass - bound * torch.arange(len(x)).to(x)).clamp(0, bound)
+    filled = (mass - bound * torch.arange(len(x), dtype=x.dtype, device=x.device)).clamp(0, bound)
     return gradient @ x - steepest @ filled
 
 

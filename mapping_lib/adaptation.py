@@ -500,7 +500,7 @@ def minimum_class_confusion(logits: Tensor, *, temperature: float = 2.5) -> Tens
     totals = confusion.sum(dim=1, keepdim=True)
     # A class that nothing is predicted as is confused with nothing.
     shares = confusion / totals.clamp_min(torch.finfo(logits.dtype).tiny)
-    return (shares.sum() - shares.trace()) / K
+    return (shares.sum() - shares.diagonal().sum()) / K
 
 
 def deep_jdot(
@@ -658,7 +658,7 @@ def ideal_joint_risk(
         tests.append((values[:count].numpy(), truth[:count].numpy()))
         train_rows.append(values[count:])
         train_labels.append(truth[count:])
-        weights.append(torch.full((len(rows) - count,), 1 / (len(rows) - count)))
+        weights.append(torch.full((len(rows) - count,), 1 / (len(rows) - count), device="cpu"))
     truth, weight = torch.cat(train_labels), torch.cat(weights)
     if (truth == truth[0]).all():
         raise ValueError(
@@ -922,8 +922,8 @@ def _optimal_plan(cost: Tensor) -> Tensor:
         from scipy.optimize import linear_sum_assignment
 
         rows, columns = linear_sum_assignment(matrix)
-        plan = torch.zeros(n, m, dtype=torch.float64)
-        plan[torch.as_tensor(rows), torch.as_tensor(columns)] = 1 / n
+        plan = torch.zeros(n, m, dtype=torch.float64, device="cpu")
+        plan[torch.from_numpy(rows), torch.from_numpy(columns)] = 1 / n
     else:
         from scipy.optimize import linprog
         from scipy.sparse import eye, kron, vstack
@@ -931,7 +931,7 @@ def _optimal_plan(cost: Tensor) -> Tensor:
         sums = vstack([kron(eye(n), [[1.0] * m]), kron([[1.0] * n], eye(m))])  # of rows, of columns
         due = [1 / n] * n + [1 / m] * m
         found = linprog(matrix.ravel(), A_eq=sums.tocsr(), b_eq=due, method="highs")
-        plan = torch.as_tensor(found.x).reshape(n, m)
+        plan = torch.from_numpy(found.x).reshape(n, m)
     return plan.to(cost)
 
 

@@ -421,7 +421,7 @@ def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
     if alpha == 0:
         raise ValueError("alpha must be positive, got 0; without mixing leave this step out")
     even = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64)
-    return torch.as_tensor(betaincinv(alpha, alpha, even.cpu().numpy()))
+    return torch.from_numpy(betaincinv(alpha, alpha, even.cpu().numpy()))
 
 
 def _permutation(rows: Tensor, generator: torch.Generator) -> Tensor:

@@ -700,9 +700,10 @@ def information_per_feature(features: Tensor, labels: Tensor, *, bins: int = 8) 
     require_features(features=features, least=2)
     _require_labels(labels, features, "features")
     require_number("bins", bins, least=2)
-    n, levels = len(features), torch.linspace(0, 1, int(bins) + 1)[1:-1].to(_wide(features))
-    cuts = torch.quantile(_wide(features), levels, dim=0, interpolation="higher").mT.contiguous()
-    values = _wide(features).mT.contiguous()
+    n, wide = len(features), _wide(features)
+    levels = torch.linspace(0, 1, int(bins) + 1, device=wide.device, dtype=wide.dtype)[1:-1]
+    cuts = torch.quantile(wide, levels, dim=0, interpolation="higher").mT.contiguous()
+    values = wide.mT.contiguous()
     member = nn.functional.one_hot(
         torch.searchsorted(cuts, values, right=True), int(bins)
     )  # (d, n, B)
@@ -906,7 +907,7 @@ def _moments(x: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     x = _wide(x)
     centred = x - x.mean(0)
     covariance = centred.mT @ centred / (len(x) - 1)
-    return x.mean(0), covariance + ridge * torch.eye(x.shape[1]).to(x)
+    return x.mean(0), covariance + ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
 
 
 def _root(covariance: Tensor) -> Tensor:
@@ -973,8 +974,8 @@ def _difference(
     n_s: int, n_t: int, in_source: Tensor | None = None, in_target: Tensor | None = None
 ) -> Tensor:
     """Give the column e whose eᵀK is the mean of some source rows minus that of some target's."""
-    s = torch.ones(n_s) if in_source is None else in_source
-    t = torch.ones(n_t) if in_target is None else in_target
+    s = torch.ones(n_s, device="cpu") if in_source is None else in_source
+    t = torch.ones(n_t, device="cpu") if in_target is None else in_target
     s, t = s.double().cpu(), t.double().cpu()
     return torch.cat([s / s.sum(), -t / t.sum()]).unsqueeze(1)
 

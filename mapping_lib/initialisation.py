@@ -277,7 +277,8 @@ def lsuv(
     layers = _layers_in_order(model, inputs)
     for layer in layers.values():
         weight = layer.weight
-        drawn = orthogonal(weight.shape, generator=generator, dtype=weight.dtype)
+        device = weight.device if generator is None else generator.device
+        drawn = orthogonal(weight.shape, generator=generator, dtype=weight.dtype, device=device)
         weight.copy_(drawn)
         if layer.bias is not None:
             layer.bias.zero_()

@@ -386,7 +386,7 @@ def classifier_ratio(
 
     def ratio(x: Tensor) -> Tensor:
         logits = classifier.decision_function(x.detach().double().cpu().numpy())
-        return importance_weights(torch.as_tensor(logits).to(x), source_share=n / (n + m))
+        return importance_weights(torch.from_numpy(logits).to(x), source_share=n / (n + m))
 
     with warnings.catch_warnings():  # the one below takes more into account
         warnings.simplefilter("ignore", UserWarning)
@@ -471,7 +471,7 @@ def tradaboost(
     n = len(source)
     rows = torch.cat([source, target]).detach()
     labels = torch.cat([source_labels, target_labels]).to(rows.device)
-    share = torch.full((len(rows),), 1 / len(rows)).to(rows)
+    share = rows.new_full((len(rows),), 1 / len(rows))
     beta = 1 / (1 + (2 * log(n) / rounds) ** 0.5)
     hypotheses: list[Hypothesis] = []
     betas: list[Tensor] = []
@@ -622,7 +622,7 @@ def k_center(
             raise ValueError(f"chosen must be a vector of rows from 0 to {n - 1}, got {chosen}")
         _require_count(count, n - len(set(chosen.tolist())), "rows that aren't chosen yet")
         found = []
-    nearest = torch.full((n,), inf).to(rows)
+    nearest = rows.new_full((n,), inf)
     for j in found if chosen is None else chosen.tolist():
         nearest = torch.minimum(nearest, (rows - rows[j]).square().sum(1))
         nearest[j] = -inf  # never again, also where rows are equal

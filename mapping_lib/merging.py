@@ -379,7 +379,7 @@ def weight_matching(
                 "group alone solves; give the axes different groups, or leave the group out"
             )
     names = list(sizes)
-    permutations = {group: torch.arange(n) for group, n in sizes.items()}
+    permutations = {group: torch.arange(n, device="cpu") for group, n in sizes.items()}
     for _ in range(int(rounds)):
         gained = False
         for turn in torch.randperm(len(names), generator=generator, device=generator.device):
@@ -388,7 +388,7 @@ def weight_matching(
             places, units = linear_sum_assignment(alike.numpy(), maximize=True)
             best, held = alike[places, units].sum(), alike[places, permutations[group]].sum()
             if best > held + 1e-9 * alike.abs().max():
-                permutations[group] = torch.as_tensor(units)
+                permutations[group] = torch.from_numpy(units)
                 gained = True
         if not gained:
             break
@@ -607,7 +607,7 @@ def _similarity(
     source: State, target: State, axes: Axes, permutations: Permutations, group: str, n: int
 ) -> Tensor:
     """Inner products of the target's units in a group (rows) with the source's (columns)."""
-    total = torch.zeros(n, n, dtype=torch.float64)
+    total = torch.zeros(n, n, dtype=torch.float64, device="cpu")
     others = {name: order for name, order in permutations.items() if name != group}
     for name, groups in axes.items():
         if group not in groups or not source[name].is_floating_point():

@@ -255,7 +255,7 @@ def uncertainty_loss(
                 f"squared must have one entry for each of the {len(stacked)} tasks, "
                 f"got {len(squared)}"
             )
-        factors = torch.tensor([0.5 if each else 1.0 for each in squared]).to(stacked)
+        factors = stacked.new_tensor([0.5 if each else 1.0 for each in squared])
     return (factors * torch.exp(-log_variances) * stacked + log_variances / 2).sum()
 
 
@@ -383,7 +383,9 @@ def pcgrad(gradients: Tensor, *, generator: torch.Generator | None = None) -> Te
     wide = gradients.to(torch.promote_types(gradients.dtype, torch.float32))  # as squares need
     products = wide @ wide.T
     squares = products.diagonal().clamp(min=torch.finfo(products.dtype).tiny)
-    combination = torch.eye(tasks).to(products)  # what each projected gradient is made of
+    combination = torch.eye(
+        tasks, dtype=products.dtype, device=products.device
+    )  # what each projected gradient is made of
     for others in _orders(tasks, generator).to(gradients.device):
         along = (combination * products[others]).sum(dim=1) / squares[others]
         combination = combination - along.clamp(max=0).unsqueeze(1) * one_hot(others, tasks)
@@ -441,7 +443,7 @@ def mgda_weights(gradients: Tensor) -> Tensor:
     root = values.clamp(min=0).sqrt().unsqueeze(1) * vectors.T
     ones = torch.ones_like(root[:1])
     system = torch.cat([root, ones]).numpy()
-    x = torch.from_numpy(nnls(system, torch.eye(len(system))[-1].numpy())[0])
+    x = torch.from_numpy(nnls(system, torch.eye(len(system), device="cpu")[-1].numpy())[0])
     return (x / x.sum()).to(gradients)
 
 

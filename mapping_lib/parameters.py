@@ -76,7 +76,7 @@ class LowRank(nn.Module):
     ) -> None:
         super().__init__()
         out, into = weight.flatten(1).shape
-        device = None if generator is None else generator.device
+        device = weight.device if generator is None else generator.device
         drawn = torch.randn(rank, into, generator=generator, device=device) / math.sqrt(into)
         self.down = nn.Parameter(drawn.to(weight))
         self.up = nn.Parameter(weight.new_zeros(out, rank))

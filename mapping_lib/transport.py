@@ -452,7 +452,7 @@ def _newton(
 def _cholesky(matrix: Tensor, ridge: Tensor) -> Tensor:
     """Factor a matrix plus a ridge, a larger one where rounding has made the matrix indefinite."""
     factor: Tensor
-    failed = torch.ones(())
+    failed = torch.ones((), device=matrix.device)
     while failed:
         factor, failed = torch.linalg.cholesky_ex(matrix + ridge.expand(len(matrix)).diag())
         ridge = 100 * ridge

@@ -12,7 +12,7 @@ don't count, nor do those that put a bitwise operator where the code computes wi
 What became of a module is kept in tests/mutants.json until its next run, and tests/MUTANTS.md is
 written from that.
 
-Exits with 1 when a module kills less than 95 % or a survivor isn't explained in
+Exits with 1 when a module kills less than 90 % or a survivor isn't explained in
 tests/mutants_explained.toml.
 """
 
@@ -44,7 +44,7 @@ REPORT = ROOT / "tests" / "MUTANTS.md"
 EXPLAINED = ROOT / "tests" / "mutants_explained.toml"
 SAMPLE = 60
 SEED = 0
-LEAST_KILLED = 0.95
+LEAST_KILLED = 0.9
 LEFT_OUT = ("RShift", "LShift", "BitOr", "BitAnd", "BitXor")  # in place of +, -, *, /, **
 NEEDS_ARGUMENTS = ("core/VariableReplacer", "core/VariableInserter")
 

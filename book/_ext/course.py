@@ -5,46 +5,44 @@ notebook took and with which versions, which data there are, what was measured. 
 taken from the outline, the notebooks' metadata, the catalogue and the results files.
 """
 
-import json
 import re
+from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import results_page
-import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
+from outline import (
+    BOOK,
+    Heading,
+    cells,
+    cpu_seconds,
+    entries,
+    exercises,
+    find,
+    notebook,
+    pages_of,
+    read_outline,
+    reading_minutes,
+    sections_with,
+    state,
+    stored_run,
+    written_texts,
+)
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import nested_parse_with_titles
 
 from mapping_lib.lab import results
 from mapping_lib.lab.catalogue import ENTRIES, TIERS, Entry
 
-BOOK = Path(__file__).resolve().parents[1]
-
-
-def read_outline() -> list[dict[str, Any]]:
-    """Return the chapters of ``book/outline.yml``, nested as there."""
-    chapters: list[dict[str, Any]] = yaml.safe_load(
-        (BOOK / "outline.yml").read_text(encoding="utf-8")
-    )
-    return chapters
-
-
-def entries(sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return every heading of the outline in reading order."""
-    return [e for s in sections for e in (s, *entries(s.get("sections", [])))]
-
-
-def is_written(entry: dict[str, Any]) -> bool:
-    """Return whether the heading's page is a notebook, or all pages below it are."""
-    if "file" in entry and (BOOK / f"{entry['file']}.ipynb").exists():
-        return True
-    pages = [s for s in entry.get("sections", []) if "file" in s]
-    return bool(pages) and all(is_written(s) for s in pages)
+# A term with its Chinese name in brackets, and the indented lines of its definition.
+GLOSSARY_ENTRY = re.compile(
+    r"^(?P<term>\S.*) \((?P<chinese>[^()]+)\)\n(?:  .*\n)+", re.MULTILINE
+)
 
 
 class Generated(SphinxDirective):
@@ -93,7 +91,8 @@ class CourseMap(Generated):
     def _list(self, sections: list[dict[str, Any]], depth: int) -> list[str]:
         rows = []
         for entry in sections:
-            mark = "" if is_written(entry) else " [to be written]{.unwritten}"
+            how_far = state(entry["number"])
+            mark = f" [{how_far}]{{.unwritten}}" if how_far else ""
             title = f"{entry['number']} {entry['en']}"
             zh = f'[{entry["zh"]}]{{.zh lang="zh"}}'
             rows.append(
@@ -114,19 +113,17 @@ class NotebookStatus(Generated):
             "|---|---:|---:|---|",
         ]
         versions: dict[str, set[str]] = {}
-        for entry in entries(read_outline()):
-            path = BOOK / f"{entry.get('file')}.ipynb"
-            if "file" not in entry or not path.exists():
+        for page in pages_of("all"):
+            if not notebook(page):
                 continue
-            notebook = json.loads(path.read_text(encoding="utf-8"))
-            run = notebook["metadata"].get("mapping_lib")
-            cells = sum(c["cell_type"] == "code" for c in notebook["cells"])
-            title = f"{{ref}}`{entry['number']} {entry['en']} <{entry['label']}>`"
+            code = sum(cell["cell_type"] == "code" for cell in cells(page))
+            title = f"{{ref}}`{page['number']} {page['en']} <{page['label']}>`"
+            run = stored_run(page)
             if run is None:  # a draft; the checks on the notebooks refuse it
-                rows.append(f"| {title} | {cells} | | not yet: `make notebooks` |")
+                rows.append(f"| {title} | {code} | | not yet: `make notebooks` |")
                 continue
             rows.append(
-                f"| {title} | {cells} | {run['cpu_seconds']:.0f} | {run['executed']} |"
+                f"| {title} | {code} | {run['cpu_seconds']:.0f} | {run['executed']} |"
             )
             for name, version in run["versions"].items():
                 versions.setdefault(name, set()).add(version)
@@ -212,11 +209,114 @@ def section_of(recipe: str) -> str:
     raise ValueError(f"the recipe {recipe!r} is not scripts/results_<section>.py")
 
 
+class FromOutline(SphinxRole):
+    """A role whose text is the number of a section, or several with spaces between."""
+
+    def replacement(self) -> list[nodes.Node]:
+        """Return what stands in the role's place, or raise ``ValueError``."""
+        raise NotImplementedError
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the replacement, or an error that names the section there isn't."""
+        self.env.note_reread()  # what it says changes while the page does not
+        try:
+            return self.replacement(), []
+        except ValueError as error:
+            message = self.inliner.reporter.error(str(error), line=self.lineno)
+            problem = self.inliner.problematic(self.rawtext, self.rawtext, message)
+            return [problem], [message]
+
+
+class SectionLink(FromOutline):
+    """``{section}`3.1.2```: a link with number and title, marked until it is there."""
+
+    def replacement(self) -> list[nodes.Node]:
+        """Return the link, and how far the section is if it isn't complete."""
+        entry, how_far = find(self.text), state(self.text)
+        title = f"{entry['number']}\N{NO-BREAK SPACE}{entry['en']}"
+        link = addnodes.pending_xref(
+            self.rawtext,
+            nodes.inline(self.rawtext, title, classes=["std", "std-ref"]),
+            refdomain="std",
+            reftype="ref",
+            reftarget=entry["label"],
+            refexplicit=True,
+            refwarn=True,
+            refdoc=self.env.docname,
+        )
+        self.set_source_info(link)
+        mark = nodes.inline("", how_far, classes=["unwritten"])
+        return [link, nodes.Text(" "), mark] if how_far else [link]
+
+
+class SectionFact(FromOutline):
+    """A role that says one thing of all pages of the sections."""
+
+    def __init__(self, fact: Callable[[list[Heading]], str]) -> None:
+        super().__init__()
+        self.fact = fact
+
+    def replacement(self) -> list[nodes.Node]:
+        """Return what the fact's function says of the pages."""
+        pages = [page for number in self.text.split() for page in pages_of(number)]
+        return [nodes.Text(self.fact(pages))]
+
+
+def reading_time(pages: list[Heading]) -> str:
+    """Return how long the written pages take to read, such as ``1 h 30 min``."""
+    known = [m for m in map(reading_minutes, pages) if m is not None]
+    hours, minutes = divmod(sum(known), 60)
+    parts = [f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0)
+    return " ".join(parts).replace(" ", "\N{NO-BREAK SPACE}") if known else "–"
+
+
+def computing_time(pages: list[Heading]) -> str:
+    """Return the CPU seconds of the pages' stored runs."""
+    known = [s for s in map(cpu_seconds, pages) if s is not None]
+    return f"{sum(known):.0f}\N{NO-BREAK SPACE}s" if known else "–"
+
+
+def exercise_ids(pages: list[Heading]) -> str:
+    """Return the first and last exercise of each page."""
+    ranges = []
+    for page in pages:
+        ids = exercises(page)
+        if ids:
+            last = ids[-1].rpartition("-")[2]
+            ranges.append(f"{ids[0]} to {last}" if len(ids) > 1 else ids[0])
+    return ", ".join(ranges) or "–"
+
+
+def written_pages(pages: list[Heading]) -> str:
+    """Return how many of the pages are written."""
+    written = sum(notebook(page) is not None for page in pages)
+    return f"{written} of {len(pages)}"
+
+
+def link_glossary(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Say under each term of the glossary which written sections it is met in."""
+    if docname != "book/glossary":
+        return
+    app.env.note_reread()  # the sections change while the glossary does not
+    labels = {e["number"]: e["label"] for e in entries(read_outline())}
+    texts = written_texts()
+
+    def with_links(match: re.Match[str]) -> str:
+        met_in = sections_with(match["term"], match["chinese"], texts)
+        links = [f"{{ref}}`{number} <{labels[number]}>`" for number in met_in]
+        met = f"\n\n  [Met in {', '.join(links)}.]{{.met}}" if links else ""
+        return f"{match[0].rstrip()}{met}\n"
+
+    source[0] = GLOSSARY_ENTRY.sub(with_links, source[0])
+
+
 def add_repository_buttons(app: Sphinx, config: Config) -> None:
     """Switch on the buttons that need the repository's address, if it is set."""
     options = config.html_theme_options
     if not options.get("repository_url"):
+        app.tags.add("unpublished")
         return
+    app.tags.add("published")
     for button in (
         "use_repository_button",
         "use_edit_page_button",
@@ -232,6 +332,12 @@ def add_repository_buttons(app: Sphinx, config: Config) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and the buttons."""
+    app.add_role("section", SectionLink())
+    app.add_role("reading", SectionFact(reading_time))
+    app.add_role("cpu", SectionFact(computing_time))
+    app.add_role("exercises", SectionFact(exercise_ids))
+    app.add_role("written", SectionFact(written_pages))
+    app.connect("source-read", link_glossary)
     app.add_directive("course-map", CourseMap)
     app.add_directive("notebook-status", NotebookStatus)
     app.add_directive("data-registry", DataRegistry)
