@@ -30,7 +30,7 @@ from mapping_lib.lab.machine import seeded
 from mapping_lib.parameters import adabn
 
 STAGES = (1, 2, 4, 6)
-"""The blocks of EfficientNet-Lite0 whose outputs the detector reads: strides 4, 8, 16 and 32."""
+"""The blocks of EfficientNet-Lite0 whose outputs the detector reads, at strides 4, 8, 16 and 32."""
 
 WIDTHS = (24, 40, 112, 320)
 """Their channels."""
