@@ -1,0 +1,112 @@
+"""Checks of the exercises of section 6.1.2, object detection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from mapping_lib.lab.exercises.compare import compare
+from mapping_lib.lab.exercises.core import exercise
+
+
+@exercise("6.1.2-a")
+def precision_on_paper(answer: Any) -> str | None:
+    """Check the average precision of miss, hit, hit, miss with two objects."""
+    return compare(
+        answer,
+        2 / 3,
+        what="the average precision",
+        tolerance=1e-3,
+        hints={
+            "that is the mean of the precisions at the hits; at each recall the best precision at "
+            "that recall or a higher one counts": 7 / 12,
+            "that is the precision of all four detections": 0.5,
+            "that is the recall: both objects are found": 1.0,
+            "at recall 0.5 the precision is 1/2, but at recall 1 it is 2/3, which is better and "
+            "counts for the lower recalls, too": (51 * 0.5 + 50 * 2 / 3) / 101,
+        },
+    )
+
+
+@exercise("6.1.2-b")
+def overlap(answer: Callable[..., Any]) -> str | None:
+    """Check intersection over union, also where boxes don't meet or lie in each other."""
+    cases = {
+        "meet at a corner": ((0.0, 0.0, 4.0, 2.0), (3.0, 1.0, 5.0, 5.0)),
+        "lie in each other": ((0.0, 0.0, 10.0, 4.0), (2.0, 1.0, 5.0, 3.0)),
+        "don't meet, one right of and below the other": (
+            (0.0, 0.0, 2.0, 2.0),
+            (5.0, 6.0, 8.0, 8.0),
+        ),
+    }
+    for words, (a, b) in cases.items():
+        width = min(a[2], b[2]) - max(a[0], b[0])
+        height = min(a[3], b[3]) - max(a[1], b[1])
+        inside = max(width, 0) * max(height, 0)
+        areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+        union = sum(areas) - inside
+        larger = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (a, b)]
+        meet = max(width + 1, 0) * max(height + 1, 0)
+        wrong = compare(
+            answer(torch.tensor(a), torch.tensor(b)),
+            inside / union,
+            what="the overlap",
+            hints={
+                "width and height of the part in common must not be negative: two negative ones "
+                "multiply to a positive area": width * height / (sum(areas) - width * height),
+                "the part in common is counted twice in the sum of the areas: take it off once": (
+                    inside / sum(areas)
+                ),
+                "that is the area in common, not its share of the union": inside,
+                "that is the share of the smaller box that is covered": inside / min(areas),
+                "a box from 0 to 4 is 4 wide: the coordinates are edges, not pixels to count": (
+                    meet / (sum(larger) - meet)
+                ),
+            },
+        )
+        if wrong:
+            return f"boxes that {words}: {wrong}"
+    return None
+
+
+@exercise("6.1.2-c")
+def peaks(answer: Callable[[Tensor], Any]) -> str | None:
+    """Check which cells of heat maps no neighbour exceeds, at the border and with negative heat."""
+    heat = torch.randn(2, 6, 7, dtype=torch.float64) - 3
+    around = max_pool2d(heat[None], 3, stride=1, padding=1)[0]
+    right = heat == around
+    zeros = torch.nn.functional.pad(heat, (1, 1, 1, 1))
+    with_zeros = heat == max_pool2d(zeros[None], 3, stride=1)[0]
+    cross = torch.ones_like(right)
+    for down, across in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        moved = torch.full_like(heat, -torch.inf)
+        rows, columns = (
+            slice(max(down, 0), 6 + min(down, 0)),
+            slice(max(across, 0), 7 + min(across, 0)),
+        )
+        back = slice(max(-down, 0), 6 + min(-down, 0)), slice(max(-across, 0), 7 + min(-across, 0))
+        moved[:, rows, columns] = heat[:, back[0], back[1]]
+        cross &= heat >= moved
+    got = answer(heat)
+    if isinstance(got, Tensor) and got.dtype != torch.bool:
+        return f"the peaks have dtype {got.dtype} where True and False (torch.bool) are due"
+    if isinstance(got, Tensor) and got.shape == right.shape:
+        both = heat == heat.amax(0, keepdim=True)
+        for words, wrong in {
+            "peaks at the border are missing: outside the map there is nothing, not zeros, and "
+            "zeros exceed negative heat": with_zeros,
+            "the four neighbours at the corners count, too": cross,
+            "that is one peak a map; there can be several": heat == heat.amax((1, 2), keepdim=True),
+            "the windows are too wide: 5 × 5 cells where 3 × 3 are due": (
+                heat == max_pool2d(heat[None], 5, stride=1, padding=2)[0]
+            ),
+            "each class has a map of its own: don't compare across classes": both,
+            "that is the opposite: the cells that some neighbour exceeds": ~right,
+        }.items():
+            if torch.equal(got, wrong) and not torch.equal(wrong, right):
+                return words
+    return compare(got, right, what="the peaks")
