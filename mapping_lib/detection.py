@@ -486,7 +486,7 @@ def match_detections(overlaps: Tensor, *, threshold: float) -> Tensor:
     if seen(~((overlaps >= 0) & (overlaps <= 1)).all()):
         raise ValueError("overlaps must lie in [0, 1] and hold no NaN")
     _require_overlap(threshold, "threshold")
-    found = torch.full((len(overlaps),), -1)
+    found = torch.full((len(overlaps),), -1, device=overlaps.device)
     if overlaps.numel() == 0:
         return found
     near = (overlaps >= min(threshold, 1 - 1e-10)).any(1).nonzero().flatten().tolist()
