@@ -15,9 +15,7 @@ from mapping_lib._names import suggest
 from mapping_lib.lab.archives import reading
 from mapping_lib.lab.data import Scenes
 from mapping_lib.lab.data._pictures import as_tensor
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""What a picture's name may end in."""
+from mapping_lib.lab.folders import SUFFIXES
 
 Boxes = list[tuple[str, list[float], str]]  # where it stands, the box in pixels, its label
 
