@@ -51,6 +51,13 @@ class TestReliability:
         assert_close(found.accuracy, torch.tensor([1 / 3, 1], dtype=torch.float64))
         assert found.size.tolist() == [3, 2]
 
+    def test_settings_go_by_name_and_there_are_fifteen_bins(self):
+        crowd = sure([k / 100 for k in range(51, 100)], [1] * 49)
+        assert len(reliability(*crowd).size) == len(reliability(*crowd, bins=15).size) == 8
+        assert len(reliability(*crowd, bins=14).size) == 7
+        with pytest.raises(TypeError, match="positional"):
+            reliability(*crowd, 15)
+
     def test_an_edge_belongs_to_the_bin_below(self):
         """As Guo et al. say; torchmetrics puts it into the bin above."""
         logits = torch.tensor([[0.0, 0.0], [0.0, 0.1]])  # confidences 0.5 and 0.525

@@ -84,6 +84,12 @@ class TestConvolutionMatrix:
             (torch.ones(1, 1, 2, 2).long(), {}, TypeError, "floating-point"),
             (torch.full((1, 1, 2, 2), torch.nan), {}, ValueError, "kernel contains NaN"),
             (torch.ones(1, 1, 5, 2), {}, ValueError, "5 long and the padded image 3: it fits now"),
+            (
+                torch.ones(1, 1, 9, 2),
+                {"padding": 2},
+                ValueError,
+                "9 long and the padded image 7: it",
+            ),
             (torch.ones(1, 1, 2, 2), {"stride": 0}, ValueError, r"stride must lie in \[1, inf"),
             (torch.ones(1, 1, 2, 2), {"stride": 1.5}, ValueError, "stride must be whole, got 1.5"),
             (torch.ones(1, 1, 2, 2), {"padding": -1}, ValueError, r"padding must lie in \[0"),
@@ -154,6 +160,8 @@ class TestEquivarianceError:
             equivariance_error(torch.zeros_like, x, before=torch.neg)
         with pytest.raises(ValueError, match=r"T' f\(x\) \(2, 8\): give `after`"):
             equivariance_error(lambda x: x[:, :4], x, before=lambda x: x.repeat(1, 2))
+        with pytest.raises(TypeError, match="positional"):
+            equivariance_error(torch.relu, x, torch.neg)
 
 
 def cell_and_arguments(kind, seed=0, d=3, h=5):

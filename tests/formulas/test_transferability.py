@@ -54,6 +54,9 @@ class TestEnds:
     def test_number_of_points(self, last):
         with pytest.raises(ValueError, match=r"last must be a whole number from 1 to 4, got"):
             asymptotic_gain(TRANSFER, SCRATCH, last=last)
+        seeds = torch.zeros(2, 3, 4)
+        with pytest.raises(ValueError, match=r"from 1 to 4, got"):
+            asymptotic_gain(seeds, seeds, last=last)
 
 
 class TestThreshold:
