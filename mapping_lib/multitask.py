@@ -383,9 +383,7 @@ def pcgrad(gradients: Tensor, *, generator: torch.Generator | None = None) -> Te
     wide = gradients.to(torch.promote_types(gradients.dtype, torch.float32))  # as squares need
     products = wide @ wide.T
     squares = products.diagonal().clamp(min=torch.finfo(products.dtype).tiny)
-    combination = torch.eye(
-        tasks, dtype=products.dtype, device=products.device
-    )  # what each projected gradient is made of
+    combination = torch.eye(tasks, dtype=products.dtype, device=products.device)  # of gradients
     for others in _orders(tasks, generator).to(gradients.device):
         along = (combination * products[others]).sum(dim=1) / squares[others]
         combination = combination - along.clamp(max=0).unsqueeze(1) * one_hot(others, tasks)

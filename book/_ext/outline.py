@@ -28,10 +28,8 @@ LABELLED = re.compile(r"^\(([\w-]+)\)=\n#{1,2} ", re.MULTILINE)
 
 def read_outline() -> list[Heading]:
     """Return the chapters of ``book/outline.yml``, nested as there."""
-    chapters: list[Heading] = yaml.safe_load(
-        (BOOK / "outline.yml").read_text(encoding="utf-8")
-    )
-    return chapters
+    path = BOOK / "outline.yml"
+    return _chapters(path, path.stat().st_mtime_ns)
 
 
 def entries(sections: list[Heading]) -> list[Heading]:
@@ -134,6 +132,12 @@ def sections_with(term: str, chinese: str, texts: dict[str, str]) -> list[str]:
     found = [number for number, text in texts.items() if name.search(text)]
     named = (number for number, text in texts.items() if english.search(text))
     return found or list(itertools.islice(named, 1))
+
+
+@functools.cache
+def _chapters(path: Path, changed: int) -> list[Heading]:
+    chapters: list[Heading] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return chapters
 
 
 def _content(entry: Heading) -> Any:
