@@ -531,6 +531,21 @@ def map_task(seed: int) -> tuple[backbones.Backbone, Images, Tensor, Tensor]:
     return model, test, predicted, maps_of(model, test.images, predicted)
 
 
+def map_recorder(part: str, problem: str, methods: dict[str, str]) -> results.Recorder:
+    """Open a file of what was measured on the maps of `map_task`."""
+    return results.Recorder(
+        FOLDER / f"classification_{part}.json",
+        problem=problem,
+        recipe=f"scripts/results_6_1_1.py {part}",
+        data=["photographs"],
+        weights=["efficientnet-lite0"],
+        methods={name: results.Method(what, "nothing to choose") for name, what in methods.items()},
+        packages=PACKAGES,
+        settings={"size": MAP_SIZE, "patches": MAPS, "labels a class": FEW},
+        device=str(PLACE),
+    )
+
+
 def measure_maps() -> None:
     """Fill book/results/classification_maps.json."""
     other = "another head, learned from other patches"
@@ -540,16 +555,10 @@ def measure_maps() -> None:
         "another patch": "The trained network's map of another test patch.",
         "contrast of the patch": "Standard deviation of the pixels at each place: no network.",
     }
-    recorder = results.Recorder(
-        FOLDER / "classification_maps.json",
-        problem="Grad-CAM of test patches, rank correlation with the trained network's maps",
-        recipe="scripts/results_6_1_1.py maps",
-        data=["photographs"],
-        weights=["efficientnet-lite0"],
-        methods={name: results.Method(what, "nothing to choose") for name, what in methods.items()},
-        packages=PACKAGES,
-        settings={"size": MAP_SIZE, "patches": MAPS, "labels a class": FEW},
-        device=str(PLACE),
+    recorder = map_recorder(
+        "maps",
+        "Grad-CAM of test patches, rank correlation with the trained network's maps",
+        methods,
     )
 
     def measure(key: results.Row) -> dict[str, float]:
@@ -600,16 +609,8 @@ def measure_masking() -> None:
         "random": "Grey at places drawn at random.",
         "highest": "Grey where the map is highest.",
     }
-    recorder = results.Recorder(
-        FOLDER / "classification_masking.json",
-        problem="accuracy on test patches of which a part is grey, chosen by Grad-CAM",
-        recipe="scripts/results_6_1_1.py masking",
-        data=["photographs"],
-        weights=["efficientnet-lite0"],
-        methods={name: results.Method(what, "nothing to choose") for name, what in methods.items()},
-        packages=PACKAGES,
-        settings={"size": MAP_SIZE, "patches": MAPS, "labels a class": FEW},
-        device=str(PLACE),
+    recorder = map_recorder(
+        "masking", "accuracy on test patches of which a part is grey, chosen by Grad-CAM", methods
     )
 
     def measure(key: results.Row) -> dict[str, float]:

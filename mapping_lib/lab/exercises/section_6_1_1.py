@@ -42,15 +42,16 @@ def macro(answer: Any) -> str | None:
 @exercise("6.1.1-b")
 def calibration_by_hand(answer: Any) -> str | None:
     """Check the calibration error of five predictions in two bins."""
-    low, high = abs(0.65 - 0.5), abs(0.95 - 2 / 3)
+    low, high = abs(0.65 - 1), abs(0.95 - 2 / 3)
     return compare(
         answer,
         (2 * low + 3 * high) / 5,
         what="the error",
         hints={
+            "that is one bin for all: take the gaps bin by bin, so that they can't cancel": 0.03,
             "each bin's gap is weighed by its share of the predictions": (low + high) / 2,
-            "that is the largest gap; the error is the mean over the predictions": high,
-            "that is the gap in the lower bin alone": low,
+            "that is the largest gap; the error is the mean over the predictions": low,
+            "that is the gap in the upper bin alone": high,
             "weigh by shares of the five predictions, not by their numbers": 2 * low + 3 * high,
             "squared gaps: take their absolute values": (2 * low**2 + 3 * high**2) / 5,
         },
@@ -98,7 +99,7 @@ def class_maps(answer: Callable[..., Any]) -> str | None:
     return compare(
         answer(maps, slopes),
         grad_cam(maps, slopes),
-        what="the maps",
+        what="the Grad-CAM",
         hints={
             "negative places are to be set to 0": signed,
             "average the gradients over the places first: one weight a channel": (slopes * maps)

@@ -28,12 +28,13 @@ CASES = {
         },
     ),
     "6.1.1-b": Case(
-        solution=(2 * 0.15 + 3 * (0.95 - 2 / 3)) / 5,
+        solution=(2 * 0.35 + 3 * (0.95 - 2 / 3)) / 5,
         wrong={
-            "weighed by its share": (0.15 + 0.95 - 2 / 3) / 2,
-            "the largest gap": 0.95 - 2 / 3,
-            "the lower bin alone": 0.15,
-            "not by their numbers": 2 * 0.15 + 3 * (0.95 - 2 / 3),
+            "one bin for all": 0.03,
+            "weighed by its share": (0.35 + 0.95 - 2 / 3) / 2,
+            "the largest gap": 0.35,
+            "the upper bin alone": 0.95 - 2 / 3,
+            "not by their numbers": 2 * 0.35 + 3 * (0.95 - 2 / 3),
         },
     ),
     "6.1.1-c": Case(
