@@ -345,7 +345,7 @@ def train_tagger(
     tagger.train()
     with seeded(seed):
         for rows in tqdm(
-            islice(_rows(len(words), batch_size), steps),
+            islice(_rows([len(row) for row in words.data.tags], batch_size), steps),
             total=steps,
             leave=False,
             disable=not shows_progress(progress),
@@ -359,11 +359,18 @@ def train_tagger(
     return tagger.eval()
 
 
-def _rows(n: int, size: int) -> Iterator[list[int]]:
-    """Yield the numbers of sentences, in a new order each time round."""
+def _rows(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Yield the numbers of sentences, in a new order each time round.
+
+    Sentences of about the same length share a batch, so that little is padded: eight batches are
+    drawn at a time, sorted, cut, and given in any order.
+    """
     while True:
-        order = torch.randperm(n).tolist()
-        yield from (order[start : start + size] for start in range(0, n, size))
+        order = torch.randperm(len(lengths)).tolist()
+        for start in range(0, len(order), 8 * size):
+            drawn = sorted(order[start : start + 8 * size], key=lengths.__getitem__)
+            cut = [drawn[k : k + size] for k in range(0, len(drawn), size)]
+            yield from (cut[k] for k in torch.randperm(len(cut)).tolist())
 
 
 def _shifted(features: Tensor, by: int) -> Tensor:

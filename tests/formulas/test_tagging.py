@@ -98,7 +98,7 @@ class TestByHand:
 
 
 class TestAgainstAllRows:
-    @given(SEEDS, **SIZES)
+    @given(seed=SEEDS, **SIZES)
     def test_everything(self, seed, n, time, classes):
         emissions, _, transitions, options = problem(n, time, classes, seed)
         total, marginals, best = brute_force(emissions, transitions, options)
@@ -106,7 +106,7 @@ class TestAgainstAllRows:
         assert_close(crf_marginals(emissions, transitions, **options), marginals)
         assert viterbi(emissions, transitions, **options).equal(best)
 
-    @given(SEEDS, **SIZES)
+    @given(seed=SEEDS, **SIZES)
     def test_score(self, seed, n, time, classes):
         emissions, tags, transitions, options = problem(n, time, classes, seed)
         start, end, mask = options["start"], options["end"], options["mask"]
@@ -182,7 +182,7 @@ class TestGradients:
 
 
 class TestProperties:
-    @given(SEEDS, **SIZES)
+    @given(seed=SEEDS, **SIZES)
     def test_probabilities(self, seed, n, time, classes):
         emissions, tags, transitions, options = problem(n, time, classes, seed)
         marginals = crf_marginals(emissions, transitions, **options)
@@ -261,11 +261,11 @@ class TestBadInput:
         emissions, tags, transitions, options = problem()
         with pytest.raises(TypeError, match="mask must be boolean, True where there is a token"):
             crf_marginals(emissions, transitions, mask=options["mask"].long())
-        with pytest.raises(TypeError, match="tags must be integers, got torch.float64"):
+        with pytest.raises(TypeError, match=r"tags must be integers, got torch\.float64"):
             crf_loss(emissions, tags.double(), transitions)
-        with pytest.raises(TypeError, match="tags must be integers, got torch.bool"):
+        with pytest.raises(TypeError, match=r"tags must be integers, got torch\.bool"):
             crf_loss(emissions, tags == 1, transitions)
-        with pytest.raises(TypeError, match="emissions must be a torch.Tensor"):
+        with pytest.raises(TypeError, match=r"emissions must be a torch\.Tensor"):
             viterbi([[1.0]], transitions)
         with pytest.raises(TypeError, match="dtype"):
             viterbi(emissions.float(), transitions)
