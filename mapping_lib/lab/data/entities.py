@@ -227,8 +227,15 @@ def _names(locale: str, split: str) -> Names:
     if locale == "de_DE":
         lists["towns"] = address.cities
     ours = SPLITS.index(split)
+    longer = {word for name in address.states for word in name.split() if name != word}
     found = {
-        kind: tuple(sorted(name for name in set(names) if crc32(name.lower().encode()) % 2 == ours))
+        kind: tuple(
+            sorted(
+                name
+                for name in set(names) - longer  # no South and Dakota beside South Dakota
+                if crc32(name.lower().encode()) % 2 == ours
+            )
+        )
         for kind, names in lists.items()
     }
     if locale == "en_US":
