@@ -1,0 +1,121 @@
+"""Checks of the exercises of section 6.2.2, named entities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from mapping_lib.lab.exercises.compare import compare
+from mapping_lib.lab.exercises.core import exercise
+from mapping_lib.tagging import crf_log_partition, crf_score, viterbi
+
+
+@exercise("6.2.2-a")
+def whole_entities(answer: Any) -> str | None:
+    """Check precision, recall and F1 of one sentence."""
+    precision, recall, f1 = 1 / 2, 1 / 3, 2 / 5
+    return compare(
+        answer,
+        (precision, recall, f1),
+        what="the triple",
+        hints={
+            "swapped: precision counts what was predicted, recall what is there": (
+                recall,
+                precision,
+                f1,
+            ),
+            "F1 is the harmonic mean of the two, not the arithmetic one": (
+                precision,
+                recall,
+                (precision + recall) / 2,
+            ),
+            "half of a name is no entity: its boundaries are wrong": (1.0, 2 / 3, 4 / 5),
+            "that counts words; count entities": (1.0, 1 / 2, 2 / 3),
+            "give shares, not per cent": (50.0, 100 / 3, 40.0),
+        },
+        tolerance=1e-2,
+    )
+
+
+@exercise("6.2.2-b")
+def probability_of_a_row(answer: Any) -> str | None:
+    """Check the probability of one row of tags among four."""
+    return compare(
+        answer,
+        8 / 18,
+        what="the probability",
+        hints={
+            "that is the weight of the row: divide it by the sum over all four rows": 8.0,
+            "the step from P to P has a weight, too": (2 / 3) * (1 / 4),
+            "that is the probability of P at the second place, whatever stands before it": 9 / 18,
+            "the row is normalised as a whole, not place by place": (2 / 3) * (4 / 7),
+            "that is the row P, O": 6 / 18,
+        },
+        tolerance=5e-3,
+    )
+
+
+@exercise("6.2.2-c")
+def forward_algorithm(answer: Callable[..., Any]) -> str | None:
+    """Check a function that sums over all rows of tags."""
+    generator = torch.Generator().manual_seed(0)
+    for length in (1, 4, 30):
+        emissions = torch.randn(length, 3, generator=generator)
+        transitions = torch.randn(3, 3, generator=generator)
+        one = emissions[None]
+        best = viterbi(one, transitions)
+        wrong = compare(
+            answer(emissions, transitions),
+            crf_log_partition(one, transitions)[0],
+            what=f"the log-partition of {length} places",
+            hints={
+                "that is the score of the best row: add over the tags before, don't take the "
+                "largest": crf_score(one, best, transitions)[0],
+                "the rows of A are the tags before, its columns the tags after: it is transposed": (
+                    crf_log_partition(one, transitions.T)[0]
+                ),
+                "the transitions are missing": emissions.logsumexp(1).sum(),
+                "that is Z: return its logarithm": crf_log_partition(one, transitions)[0].exp(),
+            },
+        )
+        if wrong:
+            return wrong
+    emissions = torch.full((400, 3), 5.0)
+    return compare(
+        answer(emissions, torch.zeros(3, 3)),
+        crf_log_partition(emissions[None], torch.zeros(3, 3))[0],
+        what="the log-partition of 400 places (stay with logarithms, e to the score overflows): it",
+    )
+
+
+@exercise("6.2.2-d")
+def best_row(answer: Callable[..., Any]) -> str | None:
+    """Check a function that finds the best row of tags."""
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        emissions = torch.randn(7, 4, generator=generator)
+        transitions = 2 * torch.randn(4, 4, generator=generator)
+        due = viterbi(emissions[None], transitions)[0]
+        greedy = [int(emissions[0].argmax())]
+        for scores in emissions[1:]:
+            greedy.append(int((scores + transitions[greedy[-1]]).argmax()))
+        wrong = compare(
+            torch.as_tensor(answer(emissions, transitions)),
+            due,
+            what="the row",
+            hints={
+                "that is the best tag of each place by itself: add the steps": emissions.argmax(1),
+                "that decides place by place and never goes back: keep the best way to every tag": (
+                    torch.tensor(greedy)
+                ),
+                "the rows of A are the tags before, its columns the tags after: it is transposed": (
+                    viterbi(emissions[None], transitions.T)[0]
+                ),
+                "the row is read backwards from its end: turn it round": due.flip(0),
+            },
+        )
+        if wrong:
+            return wrong
+    return None

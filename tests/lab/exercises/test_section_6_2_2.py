@@ -1,0 +1,79 @@
+import torch
+
+from mapping_lib.lab.exercises import Case
+
+
+def total(emissions, transitions, reduce=torch.logsumexp):
+    alpha = emissions[0]
+    for scores in emissions[1:]:
+        alpha = scores + reduce(alpha[:, None] + transitions, 0)
+    return reduce(alpha, 0)
+
+
+def overflowing(emissions, transitions):
+    alpha = emissions[0].exp()
+    for scores in emissions[1:]:
+        alpha = scores.exp() * (alpha @ transitions.exp())
+    return alpha.sum().log()
+
+
+def best(emissions, transitions, turn=True):
+    score, pointers = emissions[0], []
+    for scores in emissions[1:]:
+        step, pointer = (score[:, None] + transitions).max(0)
+        score = scores + step
+        pointers.append(pointer)
+    row = [score.argmax()]
+    for pointer in reversed(pointers):
+        row.append(pointer[row[-1]])
+    return torch.stack(row[::-1] if turn else row)
+
+
+def greedy(emissions, transitions):
+    row = [int(emissions[0].argmax())]
+    for scores in emissions[1:]:
+        row.append(int((scores + transitions[row[-1]]).argmax()))
+    return row
+
+
+CASES = {
+    "6.2.2-a": Case(
+        solution=(0.5, 1 / 3, 0.4),
+        wrong={
+            "swapped": (1 / 3, 0.5, 0.4),
+            "harmonic mean": (0.5, 1 / 3, 0.4167),
+            "half of a name": (1.0, 0.667, 0.8),
+            "counts words": (1.0, 0.5, 0.667),
+            "give shares": (50, 33.3, 40),
+        },
+    ),
+    "6.2.2-b": Case(
+        solution=4 / 9,
+        wrong={
+            "divide it by the sum": 8,
+            "has a weight, too": 1 / 6,
+            "whatever stands before": 0.5,
+            "not place by place": 8 / 21,
+            "that is the row P, O": 1 / 3,
+        },
+    ),
+    "6.2.2-c": Case(
+        solution=total,
+        wrong={
+            "the score of the best row": lambda z, A: total(z, A, torch.amax),
+            "it is transposed": lambda z, A: total(z, A.T),
+            "transitions are missing": lambda z, A: total(z, 0 * A),
+            "return its logarithm": lambda z, A: total(z, A).exp(),
+            "overflows": overflowing,
+        },
+    ),
+    "6.2.2-d": Case(
+        solution=best,
+        wrong={
+            "of each place by itself": lambda z, A: z.argmax(1),
+            "never goes back": greedy,
+            "it is transposed": lambda z, A: best(z, A.T),
+            "turn it round": lambda z, A: best(z, A, turn=False),
+        },
+    ),
+}
