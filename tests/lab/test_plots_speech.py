@@ -24,10 +24,10 @@ def test_a_tone_is_bright_at_its_frequency():
 
 
 def test_posteriors_name_what_is_likely():
-    table = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.7, 0.0, 0.3]])
+    table = torch.tensor([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.4, 0.6, 0], [0.7, 0, 0.3], [0, 1, 0]])
     figure, axis = plt.subplots()
     draw_posteriors(axis, table, ["blank", "seven", "two"], step=0.04)
-    assert [text.get_text() for text in axis.texts] == ["seven"]
-    assert axis.texts[0].xy[0] == 0.04
+    assert [text.get_text() for text in axis.texts] == ["seven", "seven"]
+    assert [text.xy[0] for text in axis.texts] == [0.04, 0.16]  # once a peak
     assert len(axis.lines) == 2
     plt.close(figure)

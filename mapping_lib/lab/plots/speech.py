@@ -90,8 +90,9 @@ def draw_posteriors(
         elif row.max() >= 0.5:
             colour = COLOURS[others[drawn % len(others)]]
             axis.plot(seconds, row, color=colour, marker="o", markersize=3)
-            axis.annotate(
-                name, (seconds[row.argmax()], 1.03), ha="center", color=colour, fontsize=13
-            )
+            above = np.flatnonzero(row >= 0.5)
+            for peak in np.split(above, np.flatnonzero(np.diff(above) > 1) + 1):
+                place = seconds[peak[row[peak].argmax()]]
+                axis.annotate(name, (place, 1.03), ha="center", color=colour, fontsize=13)
             drawn += 1
     axis.set(ylim=(0, 1.2), ylabel="probability", xlabel="time in s")
