@@ -74,9 +74,10 @@ def read_recording(path: str | Path, *, rate: int = RATE, mix: bool = False) -> 
             own_rate, frames = stream.getframerate(), stream.getnframes()
             content = stream.readframes(frames)
     except (wave_format.Error, EOFError) as error:
+        reason = str(error) or "it ends too early"
         raise RecordingError(
-            f"{path.name} can't be read as a WAV file ({error or 'it ends too early'}): save it as "
-            "uncompressed WAV (PCM, 16 bit, mono)"
+            f"{path.name} can't be read as a WAV file ({reason}): save it as uncompressed WAV "
+            "(PCM, 16 bit, mono)"
         ) from error
     if frames == 0:
         raise RecordingError(f"{path.name} holds no samples: record again")
