@@ -42,6 +42,7 @@ def overlap(answer: Callable[..., Any]) -> str | None:
             (0.0, 0.0, 2.0, 2.0),
             (5.0, 6.0, 8.0, 8.0),
         ),
+        "don't meet, one beside the other": ((0.0, 0.0, 2.0, 4.0), (5.0, 1.0, 8.0, 3.0)),
     }
     for words, (a, b) in cases.items():
         width = min(a[2], b[2]) - max(a[0], b[0])
@@ -56,8 +57,10 @@ def overlap(answer: Callable[..., Any]) -> str | None:
             inside / union,
             what="the overlap",
             hints={
-                "width and height of the part in common must not be negative: two negative ones "
-                "multiply to a positive area": width * height / (sum(areas) - width * height),
+                "width and height of the part in common must not be negative, neither of "
+                "them: two negative ones even multiply to a positive area": width
+                * height
+                / (sum(areas) - width * height),
                 "the part in common is counted twice in the sum of the areas: take it off once": (
                     inside / sum(areas)
                 ),
@@ -75,10 +78,13 @@ def overlap(answer: Callable[..., Any]) -> str | None:
 
 @exercise("6.1.2-c")
 def peaks(answer: Callable[[Tensor], Any]) -> str | None:
-    """Check which cells of heat maps no neighbour exceeds, at the border and with negative heat."""
+    """Check which cells of heat maps no neighbour exceeds: border, negative heat and equal heat."""
     heat = torch.randn(2, 6, 7, dtype=torch.float64) - 3
+    heat[0, 2, 3] = heat[0, 2, 4] = heat[0].max() + 0.5
     around = max_pool2d(heat[None], 3, stride=1, padding=1)[0]
     right = heat == around
+    strict = right.clone()
+    strict[0, 2, 3:5] = False
     zeros = torch.nn.functional.pad(heat, (1, 1, 1, 1))
     with_zeros = heat == max_pool2d(zeros[None], 3, stride=1)[0]
     cross = torch.ones_like(right)
@@ -105,6 +111,7 @@ def peaks(answer: Callable[[Tensor], Any]) -> str | None:
                 heat == max_pool2d(heat[None], 5, stride=1, padding=2)[0]
             ),
             "each class has a map of its own: don't compare across classes": both,
+            "two neighbours that are equally hot are peaks, both: neither is hotter": (strict),
             "that is the opposite: the cells that some neighbour exceeds": ~right,
         }.items():
             if torch.equal(got, wrong) and not torch.equal(wrong, right):

@@ -12,6 +12,11 @@ def iou(a, b, *, clamp=True, union=True, edge=0.0):
     return float(inside / (areas - inside if union else areas))
 
 
+def both_negative(a, b):
+    apart = (torch.minimum(a[2:], b[2:]) - torch.maximum(a[:2], b[:2]) < 0).all()
+    return 0.0 if apart else iou(a, b, clamp=False)
+
+
 def smaller(a, b):
     low, high = torch.maximum(a[:2], b[:2]), torch.minimum(a[2:], b[2:])
     inside = (high - low).clamp(min=0).prod()
@@ -30,6 +35,15 @@ def four(heat):
     return peak
 
 
+def strict(heat):
+    out = pad(heat, (1, 1, 1, 1), value=-torch.inf)
+    rows, columns = heat.shape[1:]
+    peak = torch.ones_like(heat, dtype=torch.bool)
+    for down, right in ((y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)):
+        peak &= heat > out[:, down : down + rows, right : right + columns]
+    return peak
+
+
 CASES = {
     "6.1.2-a": Case(
         solution=2 / 3,
@@ -44,6 +58,7 @@ CASES = {
         solution=iou,
         wrong={
             "must not be negative": lambda a, b: iou(a, b, clamp=False),
+            "one beside the other": both_negative,
             "counted twice": lambda a, b: iou(a, b, union=False),
             "not pixels to count": lambda a, b: iou(a, b, edge=1.0),
             "share of the smaller box": smaller,
@@ -56,6 +71,7 @@ CASES = {
                 heat == max_pool2d(pad(heat, (1, 1, 1, 1))[None], 3, stride=1)[0]
             ),
             "neighbours at the corners": four,
+            "equally hot": strict,
             "one peak a map": lambda heat: heat == heat.amax((1, 2), keepdim=True),
             "5 × 5": lambda heat: window(heat, 5),
             "a map of its own": lambda heat: heat == heat.amax(0, keepdim=True),
