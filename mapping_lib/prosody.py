@@ -13,6 +13,7 @@ from mapping_lib._checks import require_finite, require_float, require_number
 __all__ = ["Pitch", "autocorrelation", "pitch"]
 
 COST = 0.01  # of an octave downwards, so that of equal peaks the shortest lag wins
+FINER = 4  # lags a sample: at whole samples alone, a peak between two looks too low
 
 
 class Pitch(NamedTuple):
@@ -31,7 +32,7 @@ class Pitch(NamedTuple):
     strength: Tensor
 
 
-def autocorrelation(frames: Tensor) -> Tensor:
+def autocorrelation(frames: Tensor, *, finer: int = 1) -> Tensor:
     r"""How alike a frame is to itself, a lag later.
 
     The mean is subtracted and a Hann window :math:`w` laid over the frame :math:`x`. A window falls
@@ -49,12 +50,14 @@ def autocorrelation(frames: Tensor) -> Tensor:
     ----------
     frames
         Shape ``(..., samples)``, at least four samples each.
+    finer
+        How many lags a sample: 4 gives the lags 0, 1/4, 1/2 …, as the spectrum implies them.
 
     Returns
     -------
     Tensor
-        For lags of 0 to half a frame, ``(..., 1 + samples // 2)``. At lag 0 it is 1, or 0 where the
-        frame is constant.
+        For lags of 0 to half a frame, ``(..., 1 + finer * (samples // 2))``. At lag 0 it is 1, or 0
+        where the frame is constant.
 
     Raises
     ------
@@ -75,13 +78,14 @@ def autocorrelation(frames: Tensor) -> Tensor:
         raise ValueError(
             f"frames must have at least four samples each, got shape {tuple(frames.shape)}"
         )
+    require_number("finer", finer, least=1)
     length = frames.shape[-1]
-    lags = 1 + length // 2
+    lags = 1 + finer * (length // 2)
     window = torch.hann_window(length + 2, periodic=False, dtype=frames.dtype, device=frames.device)
     window = window[1:-1]  # without the zeros at its ends
     centred = frames - frames.mean(-1, keepdim=True)
-    own = _products(window)[:lags]
-    found = _products(centred * window)[..., :lags]
+    own = _products(window, finer)[:lags]
+    found = _products(centred * window, finer)[..., :lags]
     energy = found[..., :1]
     tiny = torch.finfo(frames.dtype).tiny
     alike = torch.where(energy > tiny, found / energy.clamp(min=tiny), 0.0)
@@ -107,8 +111,9 @@ def pitch(
         \bigl[ r(\tau) - 0.01 \log_2 (\tau / \tau_{\min}) \bigr]
 
     A wave that repeats after :math:`\tau` does so after :math:`2 \tau` as well; the cost decides
-    for the shorter. A parabola through the highest value and its neighbours finds the peak between
-    two samples. A frame lasts three periods of the lowest frequency.
+    for the shorter. Lags are taken a quarter of a sample apart, and a parabola through the highest
+    value and its neighbours finds the peak between two of them. A frame lasts three periods of the
+    lowest frequency.
 
     Taught in :ref:`emotion-recognition` (section 6.3.3).
     Source: :cite:t:`boersma1993accurate`, whose search for the best path over frames is left out.
@@ -160,8 +165,8 @@ def pitch(
             f"wave must hold a frame of {length} samples ({length / rate:g} s, three periods of "
             f"{lowest:g} Hz), got {have}"
         )
-    alike = autocorrelation(wave.unfold(-1, length, step))
-    first, last = int(rate / highest), min(round(rate / lowest) + 1, alike.shape[-1] - 2)
+    alike = autocorrelation(wave.unfold(-1, length, step), finer=FINER)
+    first, last = (round(FINER * rate / limit) for limit in (highest, lowest))
     lags = torch.arange(first, last + 1, dtype=wave.dtype, device=wave.device)
     cost = COST * (lags / first).log2()
     best = first + (alike[..., first : last + 1] - cost).argmax(-1, keepdim=True)
@@ -169,12 +174,15 @@ def pitch(
     bend = before - 2 * at + after
     shift = torch.where(bend < 0, 0.5 * (before - after) / bend, 0.0).clamp(-0.5, 0.5)
     strength = (at - 0.25 * (before - after) * shift).clamp(0, 1)
-    return Pitch(rate / (best[..., 0] + shift), strength)
+    return Pitch(FINER * rate / (best[..., 0] + shift), strength)
 
 
-def _products(signal: Tensor) -> Tensor:
-    """Return the sums of products of a signal and itself, for every lag from 0."""
+def _products(signal: Tensor, finer: int) -> Tensor:
+    """Return the sums of products of a signal and itself, for lags from 0, `finer` a sample."""
     size = 2 * signal.shape[-1]
     spectrum = torch.fft.rfft(signal, size)
     power = spectrum.real.square() + spectrum.imag.square()
-    return torch.fft.irfft(power, size)[..., : signal.shape[-1]]
+    if finer > 1:  # more frequencies follow, and the last one so far is no longer alone
+        power = torch.cat([power[..., :-1], power[..., -1:] / 2], -1)
+    found: Tensor = torch.fft.irfft(power, finer * size)
+    return finer * found[..., : finer * signal.shape[-1]]

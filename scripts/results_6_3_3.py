@@ -247,7 +247,8 @@ def folds_of(name: str, kind: str, seed: int) -> Iterator[tuple[Tensor, Tensor]]
     whole, count = corpora(name), 4 if name == "en" else 5
     splitter: Any = GroupKFold if kind == "speakers" else StratifiedKFold
     parts = splitter(count, shuffle=True, random_state=seed)
-    for train, test in parts.split(whole.labels, whole.labels, whole.speakers):
+    groups = whole.speakers if kind == "speakers" else None
+    for train, test in parts.split(whole.labels, whole.labels, groups):
         yield torch.from_numpy(train), torch.from_numpy(test)
 
 

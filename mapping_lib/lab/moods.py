@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, cross_entropy
@@ -131,10 +131,10 @@ def by_voice(features: Tensor, speakers: Tensor) -> Tensor:
     tensor([-1.,  1., -1.,  1.])
     """
     found = features.clone()
-    for speaker in speakers.unique():
+    for speaker in sorted(set(speakers.tolist())):
         own = speakers == speaker
         if int(own.sum()) < 2:
-            raise ValueError(f"speaker {int(speaker)} has one clip: two are the least")
+            raise ValueError(f"speaker {speaker} has one clip: two are the least")
         spread = features[own].std(0, correction=0).clamp(min=1e-6)
         found[own] = (features[own] - features[own].mean(0)) / spread
     return found
@@ -148,7 +148,7 @@ def uar(labels: Tensor, predicted: Tensor) -> float:
     labels, predicted
         Shape (n,) each.
     """
-    classes = labels.unique().numpy()
+    classes = sorted(set(labels.tolist()))
     return float(recall_score(labels, predicted, labels=classes, average="macro", zero_division=0))
 
 
@@ -170,7 +170,7 @@ def recall_interval(
     seed
         Draws them.
     """
-    names = speakers.unique()
+    names = sorted(set(speakers.tolist()))
     rows = [(speakers == name).nonzero().flatten() for name in names]
     if len(rows) < 3:
         raise ValueError(f"an interval over speakers needs at least three, got {len(rows)}")
@@ -183,7 +183,7 @@ def recall_interval(
     return float(low), float(high)
 
 
-def logistic(penalty: float = 1.0) -> "object":
+def logistic(penalty: float = 1.0) -> Pipeline:
     """Return a logistic regression on standardised features, not yet fitted.
 
     Parameters
