@@ -427,8 +427,25 @@ def measure_cues() -> None:
         for i, feature in enumerate(moods.FUNCTIONALS)
     ]
 
+    peaks = [
+        {"corpus": name, "mood": mood, "median": round(float(np.median(loudest)), 3)}
+        for name, whole, named in (
+            ("synthetic", synthetic_speech("prosody"), MOODS),
+            ("EmoDB", emodb(), tuple(SAME.values())),
+        )
+        for mood, here in zip(MOODS, named, strict=True)
+        for loudest in [
+            [
+                float(wave.abs().max())
+                for wave, label in zip(whole.waves, whole.labels, strict=True)
+                if whole.classes[label] == here
+            ]
+        ]
+    ]
+
     def measured(key: dict[str, Any]) -> dict[str, float]:
         recorder.extend("profile", profile)
+        recorder.extend("peaks", peaks)
         start, end = key["way"].split(" → ")
         source, target = corpora(place[start]), corpora(place[end])
         columns = [moods.FUNCTIONALS.index(name) for name in CUES[key["method"]]]
