@@ -165,7 +165,7 @@ def features(kind: str, name: str, seed: int = 0) -> Tensor:
         return moods.pooled(random_encoder(seed), inputs(name, "none"))
     if kind == "recogniser of 6.3.1":
         return moods.pooled(recogniser(), inputs(name, "bands"))
-    normalise = {"digits encoder": "bands", "digits encoder that hears loudness": "none"}
+    normalise = {"digits encoder": "bands", "digits + loudness": "none"}
     if kind in normalise:
         return moods.pooled(digits_encoder(normalise[kind], seed), inputs(name, normalise[kind]))
     if kind == "mood encoder":  # learned all synthetic moods, from the encoder of digits
@@ -228,7 +228,7 @@ KINDS = {
     "random encoder": "Pooled vectors of an encoder with its first weights",
     "recogniser of 6.3.1": "Pooled vectors of the encoder of digit strings that comes along",
     "digits encoder": "Pooled vectors of an encoder of words; each band's mean taken out",
-    "digits encoder that hears loudness": "Pooled vectors of an encoder of words",
+    "digits + loudness": "Pooled vectors of an encoder of words",
     "mood encoder": "Pooled vectors of an encoder of words, then of synthetic moods",
 }
 FOLDS: dict[str, tuple[Guess, str, str]] = {
@@ -243,13 +243,13 @@ FOLDS: dict[str, tuple[Guess, str, str]] = {
         for suffix in ("", ", by voice")
     },
     "encoder from scratch": (from_scratch, f"All weights learn, {STEPS} steps.", BY_HAND),
-    "digits encoder that hears loudness, fine-tuned": (
+    "digits + loudness, fine-tuned": (
         fine_tuned,
         f"All weights learn from those of the words, {STEPS} steps.",
         BY_HAND,
     ),
 }
-NETWORKS = ("encoder from scratch", "digits encoder that hears loudness, fine-tuned")
+NETWORKS = ("encoder from scratch", "digits + loudness, fine-tuned")
 NAMES = {"synthetic": "en", "EmoDB": "emodb"}
 
 
@@ -324,12 +324,12 @@ def weighed(source: Tensor, target: Tensor, mine: Tensor, theirs: Tensor) -> Log
 TRANSFER: dict[str, tuple[str, bool, bool]] = {  # features, uses the source, uses the target
     "target only, hand-made": ("hand-made", False, True),
     "target only, spectrum": ("spectrum", False, True),
-    "target only, digits encoder": ("digits encoder that hears loudness", False, True),
+    "target only, digits encoder": ("digits + loudness", False, True),
     "target only, mood encoder": ("mood encoder", False, True),
     "source too, hand-made": ("hand-made", True, True),
     "source too, hand-made without loudness": ("hand-made", True, True),
     "source too, spectrum": ("spectrum", True, True),
-    "source too, digits encoder": ("digits encoder that hears loudness", True, True),
+    "source too, digits encoder": ("digits + loudness", True, True),
     "source too, mood encoder": ("mood encoder", True, True),
 }
 
@@ -478,7 +478,7 @@ def drawn_voices(whole: Corpus, seed: int) -> Tensor:
 
 # languages: from English to German and back
 
-LANGUAGE_METHODS = ("hand-made", "spectrum", "digits encoder that hears loudness")
+LANGUAGE_METHODS = ("hand-made", "spectrum", "digits + loudness")
 
 
 def measure_languages() -> None:

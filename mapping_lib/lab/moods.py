@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, cross_entropy
@@ -187,7 +188,7 @@ def recall_interval(
     return float(low), float(high)
 
 
-def logistic(penalty: float = 1.0) -> Pipeline:
+def logistic(penalty: float = 1.0) -> Any:
     """Return a logistic regression on standardised features, not yet fitted.
 
     Parameters
