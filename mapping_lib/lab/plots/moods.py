@@ -75,7 +75,7 @@ def draw_profiles(
         axis.tick_params(labelsize=12)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
-    axes[1].legend(fontsize=11, loc="lower right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     figure.supxlabel("mean over clips, in standard deviations of a speaker", fontsize=12)
     return figure
 
