@@ -1,0 +1,95 @@
+"""Checks of the exercises of section 6.3.3, emotion recognition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mapping_lib.lab.exercises.compare import compare
+from mapping_lib.lab.exercises.core import exercise
+
+RATE = 8000
+
+
+@exercise("6.3.3-a")
+def recalls(answer: Any) -> str | None:
+    """Check accuracy and unweighted average recall of three moods."""
+    right, sizes = (76, 6, 1), (80, 15, 5)
+    accuracy = sum(right) / sum(sizes)
+    each = [hit / size for hit, size in zip(right, sizes, strict=True)]
+    mean = sum(each) / 3
+    return compare(
+        answer,
+        (accuracy, mean),
+        what="the pair",
+        hints={
+            "swapped: first the accuracy, then the unweighted average recall": (mean, accuracy),
+            "the second gives each mood the same weight, whatever its size": (accuracy, accuracy),
+            "the first counts clips, whatever their mood": (mean, mean),
+            "give shares, not per cent": (100 * accuracy, 100 * mean),
+            "the second is the mean over all three moods, neutral among them": (
+                accuracy,
+                (each[1] + each[2]) / 2,
+            ),
+        },
+        tolerance=6e-3,
+    )
+
+
+@exercise("6.3.3-b")
+def pitch_of_a_frame(answer: Callable[..., Any]) -> str | None:
+    """Check a function that finds the pitch of one frame."""
+    t = torch.arange(400, dtype=torch.float64) / RATE
+    for due in (100.0, 160.0, 250.0):
+        tone = sum(((2 * torch.pi * due * k * t + k).sin() / k for k in (1, 2, 3)), 0 * t)
+        got = answer(tone, RATE)
+        if isinstance(got, Tensor) and got.numel() == 1:
+            got = got.item()
+        wrong = compare(
+            got,
+            due,
+            what=f"the pitch of a voice of {due:g} Hz",
+            hints={
+                "that is the lag in samples: divide the rate by it": RATE / due,
+                "that is the period in seconds: the pitch is its inverse": 1 / due,
+                "one octave too low: of two equal peaks take the shorter lag": due / 2,
+                "that is the rate divided by the shortest lag allowed: near lag 0 every wave is "
+                "like itself; begin the search at rate / 400": 400.0,
+                "lag and index differ: add the first lag of your search to the index": RATE
+                / (RATE / due - 20),
+            },
+            tolerance=0.03,
+        )
+        if wrong:
+            return wrong
+    return None
+
+
+@exercise("6.3.3-c")
+def folds(answer: Callable[..., Any]) -> str | None:
+    """Check a function that puts clips into folds by their speakers."""
+    draw = torch.Generator().manual_seed(0)
+    names = torch.tensor([3, 5, 8, 9, 11, 14, 20])  # not from 0, and not without gaps
+    speakers = names[torch.randint(0, len(names), (60,), generator=draw)]
+    got = answer(speakers, 3)
+    found = np.asarray(got)
+    if found.shape != (60,):
+        return f"return one number a clip, shape (60,); the shape is {found.shape}"
+    if sorted(set(found.tolist())) != [0, 1, 2]:
+        return f"with three folds the numbers are 0, 1 and 2, not {sorted(set(found.tolist()))}"
+    owned: list[set[int]] = [set(speakers[torch.from_numpy(found == k)].tolist()) for k in range(3)]
+    for first in range(3):
+        for second in range(first):
+            if shared := owned[first] & owned[second]:
+                return (
+                    f"speaker {min(shared)} is in folds {second} and {first}: the test would hear "
+                    "a voice that was trained on"
+                )
+    counts = sorted(map(len, owned))
+    if counts != [2, 2, 3]:
+        return f"seven speakers in three folds are 2, 2 and 3, not {counts}: deal them out evenly"
+    return None
