@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mapping_lib.speech import log_mel
 
 __all__ = [
+    "RecordingError",
     "SpeechBatch",
     "SpeechEncoder",
     "pad_features",
