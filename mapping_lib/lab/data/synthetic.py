@@ -39,7 +39,7 @@ def synthetic_speech(part: str = "digits", *, language: str = "en", split: str =
     ----------
     part
         ``"digits"``, ``"commands"`` or ``"prosody"``. The classes of the digits are named as those
-        of :func:`mapping_lib.lab.data.spoken_digits`, in every language.
+        of :func:`mapping_lib.lab.data.speech.spoken_digits`, in every language.
     language
         ``"en"``, ``"de"``, ``"es"`` or ``"cmn"`` (Mandarin) for digits, ``"en"`` or ``"de"`` for
         prosody.
