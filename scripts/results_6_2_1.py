@@ -1,0 +1,650 @@
+"""Measure the tables of section 6.2.1 and write them to book/results.
+
+    python scripts/results_6_2_1.py rates
+    python scripts/results_6_2_1.py docstrings
+    MAPPING_DATA=… python scripts/results_6_2_1.py reviews
+    MAPPING_DATA=… python scripts/results_6_2_1.py sst2
+
+`rates` comes first: the others read what it chose. Each is written after each row; a second call
+goes on where the first one stopped, and several processes may fill one file: --problem and --seed
+give each its share. A GPU is used where there is one.
+
+A machine that lacks the libraries whose docstrings are read can be handed them over:
+
+    python scripts/results_6_2_1.py hand-over docstrings.json
+    MAPPING_DOCSTRINGS=docstrings.json python scripts/results_6_2_1.py docstrings
+
+rates: learning rates, each tried on a part of the source's labels that nothing else is trained or
+tested on. A tuning seed draws the parts: of NumPy's and SciPy's docstrings, 20 a topic and the
+rest; of the reviews of each domain, 1,600 and 400; of SST-2's training phrases, 2,000 and 2,000.
+
+docstrings: topics, learned from 5, 20 or 40 labelled docstrings a topic of NumPy and SciPy, tested
+on their other docstrings and on those of the deep-learning libraries.
+
+reviews: good or bad, learned from 1,600 reviews of one domain, tested on 1,000 of another; its
+other 1,000 reviews are what methods of adaptation see, without labels.
+
+sst2: good or bad, learned from 100, 500, 2,000 or all phrases of SST-2's training part less 2,000
+that are held out; tested on the official validation sentences, which choose nothing.
+"""
+
+import argparse
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear
+
+from mapping_lib.adaptation import adaptation_weight, domain_adversarial_loss, reverse_gradient
+from mapping_lib.distances import mmd
+from mapping_lib.features import coral_map, subspace_alignment
+from mapping_lib.instances import classifier_ratio, effective_sample_size
+from mapping_lib.lab import results
+from mapping_lib.lab.data import amazon_reviews, docstrings, sst2
+from mapping_lib.lab.data.texts import REVIEW_DOMAINS
+from mapping_lib.lab.data.types import Texts
+from mapping_lib.lab.language import Encoder, minilm
+from mapping_lib.lab.machine import device, seeded
+from mapping_lib.lab.results import Method, Recorder
+from mapping_lib.lab.text_classifiers import (
+    BagOfPieces,
+    TextNetwork,
+    coverage,
+    embeddings,
+    piece_ids,
+    solved_head,
+    tune,
+    warm_up,
+)
+from mapping_lib.lab.training import fit, predict
+from mapping_lib.metrics import expected_calibration_error
+
+FOLDER = Path(
+    os.environ.get("RESULTS_FOLDER", Path(__file__).resolve().parents[1] / "book/results")
+)
+PLACE = device("auto")
+PACKAGES = ("torch", "transformers", "scikit-learn", "numpy")
+SEEDS, TUNING_SEED = range(3), 100
+LIMIT = 128  # word pieces of a text that are read
+STRENGTH = 10.0  # C of every logistic regression, as in scripts/results_1_3.py
+RATES = {"LoRA": (3e-4, 1e-3, 3e-3), "fine-tuning": (2e-5, 1e-4, 3e-4)}
+SMALL_RATES = (1e-3, 1e-2, 1e-1)
+WAYS = {"LoRA": "LoRA", "fine-tuning": "all"}
+SMALL = "small network from scratch"
+BATCH = 32
+EPOCHS_SMALL = 30
+CHOSEN = "rate chosen by `rates` on held-out texts of the source"
+NOTHING = f"nothing was tuned: C = {STRENGTH:g}"
+FIXED = "nothing was tuned: {}"
+OFFICIAL = 2_000  # phrases of SST-2's training part that are held out
+
+Key = dict[str, Any]
+
+
+# Texts
+
+
+@cache
+def encoder() -> Encoder:
+    """Return MiniLM; its network is copied before it is trained."""
+    return minilm()
+
+
+@cache
+def pretrained() -> TextNetwork:
+    """Return MiniLM with a head that nobody uses."""
+    return TextNetwork(encoder(), 2).to(PLACE).eval()
+
+
+class Corpus:
+    """Texts, their word pieces and frozen embeddings, made once."""
+
+    def __init__(self, texts: Texts) -> None:
+        self.texts = list(texts.texts)
+        self.labels = texts.labels
+        self.classes = len(texts.classes)
+        self.ids = piece_ids(encoder(), self.texts, limit=LIMIT, cut=True)
+        self._frozen: Tensor | None = None
+
+    @property
+    def frozen(self) -> Tensor:
+        """Frozen embeddings."""
+        if self._frozen is None:
+            self._frozen = embeddings(pretrained(), self.ids, batch_size=256)
+        return self._frozen
+
+
+def code_texts(domain: str) -> Texts:
+    """Return docstrings, from a file if they were handed over."""
+    if not (handed := os.environ.get("MAPPING_DOCSTRINGS")):
+        return docstrings(domain)
+    content = json.loads(Path(handed).read_text(encoding="utf-8"))[domain]
+    return Texts(
+        texts=tuple(content["texts"]),
+        labels=torch.tensor(content["labels"]),
+        classes=tuple(content["classes"]),
+        entry="docstrings",
+        split="all",
+        domain=domain,
+    )
+
+
+def hand_over(path: str) -> None:
+    """Write the docstrings into a file."""
+    content = {}
+    for domain in ("scientific", "deep-learning"):
+        found = docstrings(domain)
+        content[domain] = {
+            "texts": found.texts,
+            "labels": found.labels.tolist(),
+            "classes": found.classes,
+        }
+    Path(path).write_text(json.dumps(content), encoding="utf-8")
+
+
+@cache
+def corpus(name: str) -> Corpus:
+    """Return a set of texts by its name."""
+    kind, _, part = name.partition(":")
+    if kind == "docstrings":
+        return Corpus(code_texts(part))
+    return Corpus(sst2(part) if kind == "sst2" else amazon_reviews(part))
+
+
+def drawn_by(*numbers: int) -> torch.Generator:
+    """Return a generator that depends on all the numbers."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+
+
+def few(labels: Tensor, each: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw some rows of each class; return them and the rest."""
+    order = torch.randperm(len(labels), generator=generator)
+    classes = range(int(labels.max()) + 1)
+    chosen = torch.cat([order[labels[order] == k][:each] for k in classes])
+    return chosen, order[~torch.isin(order, chosen)]
+
+
+# Ways to learn: each takes a corpus, rows of it, a rate and a seed, and returns a function that
+# maps a corpus and rows of that to logits.
+
+Logits = Callable[[Corpus, Tensor], Tensor]
+
+
+def by_words(known: Corpus, rows: Tensor, rate: float, seed: int, steps: int) -> Logits:
+    """Words counted (TF-IDF), those of the labelled texts, and a logistic regression."""
+    counted = TfidfVectorizer(sublinear_tf=True)
+    features = counted.fit_transform([known.texts[row] for row in rows.tolist()])
+    solver = LogisticRegression(C=STRENGTH, max_iter=2000).fit(features, known.labels[rows])
+
+    def logits(corpus: Corpus, rows: Tensor) -> Tensor:
+        found = solver.decision_function(
+            counted.transform([corpus.texts[row] for row in rows.tolist()])
+        )
+        scores = torch.as_tensor(found).float()
+        return torch.stack([-scores, scores], 1) / 2 if scores.dim() == 1 else scores
+
+    return logits
+
+
+def from_scratch(known: Corpus, rows: Tensor, rate: float, seed: int, steps: int) -> Logits:
+    """The mean of learned vectors of word pieces, and a linear head."""
+    network = BagOfPieces(encoder().network.config.vocab_size, known.classes, seed=seed)
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+    epochs = EPOCHS_SMALL if len(rows) < 10_000 else 3
+    fit(
+        network, cross_entropy, known.ids[rows], known.labels[rows], epochs=epochs, seed=seed,
+        batch_size=BATCH if len(rows) < 10_000 else 128, optimiser=optimiser, progress=False,
+        device=PLACE,
+    )  # fmt: skip
+    return lambda corpus, rows: predict(network, corpus.ids[rows])
+
+
+def frozen(known: Corpus, rows: Tensor, rate: float, seed: int, steps: int) -> Logits:
+    """Frozen embeddings of MiniLM and a logistic regression."""
+    features, labels = known.frozen[rows], known.labels[rows]
+    head = solved_head(features, labels, known.classes, strength=STRENGTH)
+    return lambda corpus, rows: predict(head, corpus.frozen[rows])
+
+
+def tuned(way: str) -> Callable[..., Logits]:
+    """Return the function that starts from `frozen` and moves the encoder."""
+
+    def learn(known: Corpus, rows: Tensor, rate: float, seed: int, steps: int) -> Logits:
+        network = started(known, rows)
+        large = len(rows) > 10_000
+        tune(
+            network, known.ids[rows], known.labels[rows], way=WAYS[way], rate=rate, steps=steps,
+            batch_size=128 if large else BATCH, seed=seed, device=PLACE,
+        )  # fmt: skip
+        return lambda corpus, rows: predict(network, corpus.ids[rows])
+
+    return learn
+
+
+def started(known: Corpus, rows: Tensor) -> TextNetwork:
+    """Return MiniLM with the head of `frozen`."""
+    network = TextNetwork(encoder(), known.classes)
+    network.head = solved_head(
+        known.frozen[rows], known.labels[rows], known.classes, strength=STRENGTH
+    )
+    return network
+
+
+LEARN: dict[str, Callable[..., Logits]] = {
+    "TF-IDF": by_words,
+    SMALL: from_scratch,
+    "frozen": frozen,
+    "LoRA": tuned("LoRA"),
+    "fine-tuning": tuned("fine-tuning"),
+}
+METHODS = {
+    "TF-IDF": Method("words of the labelled texts counted, a logistic regression", NOTHING),
+    SMALL: Method("mean of learned vectors of word pieces, a linear head", CHOSEN),
+    "frozen": Method("frozen embeddings of MiniLM, a logistic regression", NOTHING),
+    "LoRA": Method("from there, rank 8 on queries and values, and the head", CHOSEN),
+    "fine-tuning": Method("from there, all parameters of MiniLM, and the head", CHOSEN),
+}
+
+
+def scores(logits: Tensor, labels: Tensor, suffix: str = "") -> dict[str, float]:
+    """Return the scores of a row."""
+    found = logits.argmax(1)
+    values = {
+        "accuracy": float((found == labels).double().mean()),
+        "macro_accuracy": float(balanced_accuracy_score(labels, found)),
+        "macro_f1": float(f1_score(labels, found, average="macro")),
+        "ece": expected_calibration_error(logits, labels).item(),
+    }
+    return {f"{name}{suffix}": round(value, 4) for name, value in values.items()}
+
+
+def steps_for(rows: int) -> int:
+    """Return the steps of fine-tuning: three passes, but at least 60 and at most 1,000 steps."""
+    return min(1000, max(60, 3 * rows // BATCH))
+
+
+# rates
+
+
+def problem(name: str, seed: int) -> tuple[Corpus, Tensor, Tensor]:
+    """Return a corpus, rows to learn from and rows to choose by."""
+    if name == "docstrings":
+        known = corpus("docstrings:scientific")
+        return known, *few(known.labels, 20, drawn_by(seed, 20))
+    if name == "sst2":
+        known = corpus("sst2:train")
+        order = torch.randperm(len(known.labels), generator=drawn_by(seed, 1))
+        return known, order[:2000], order[2000:4000]
+    known = corpus(f"reviews:{name}")
+    order = torch.randperm(len(known.labels), generator=drawn_by(seed, 2))
+    return known, order[:1600], order[1600:]
+
+
+PROBLEMS = ("docstrings", "sst2", *REVIEW_DOMAINS)
+
+
+def recorder(name: str, methods: dict[str, Method], **header: Any) -> Recorder:
+    """Return a recorder for a table."""
+    return Recorder(
+        FOLDER / f"{name}.json",
+        methods=methods,
+        weights=["minilm"],
+        packages=PACKAGES,
+        device=str(PLACE),
+        **header,
+    )
+
+
+def measure_rates(problems: list[str], seeds: list[int]) -> None:
+    """Fill book/results/text_rates.json."""
+    table = recorder(
+        "text_rates",
+        {name: METHODS[name] for name in (SMALL, *RATES)},
+        problem="texts, learning rates, on held-out texts of the source",
+        recipe="scripts/results_6_2_1.py rates",
+        data=["docstrings", "amazon-reviews", "sst2"],
+        settings={"batch": BATCH, "word pieces": LIMIT},
+    )
+
+    def measure(key: Key) -> dict[str, float]:
+        known, rows, held = problem(key["problem"], key["seed"])
+        learn = LEARN[key["method"]]
+        logits = learn(known, rows, key["rate"], key["seed"], steps_for(len(rows)))
+        return scores(logits(known, held), known.labels[held])
+
+    table.measure(
+        [
+            {"method": method, "problem": name, "rate": rate, "seed": TUNING_SEED}
+            for name in problems
+            for method, rates in {SMALL: SMALL_RATES, **RATES}.items()
+            for rate in rates
+        ],
+        measure,
+    )
+
+
+@cache
+def chosen(method: str, name: str) -> float:
+    """Return the rate that was best on held-out texts of the source."""
+    if method not in (SMALL, *RATES):
+        return 0.0
+    rows = results.read(FOLDER / "text_rates.json")["rows"]
+    tried = [row for row in rows if row["method"] == method and row["problem"] == name]
+    if not tried:
+        raise SystemExit(f"no rate for {method} on {name} yet: run `rates` first")
+    return float(max(tried, key=lambda row: row["macro_accuracy"])["rate"])
+
+
+# docstrings
+
+
+def measure_docstrings(problems: list[str], seeds: list[int]) -> None:
+    """Fill book/results/text_docstrings.json."""
+    table = recorder(
+        "text_docstrings",
+        METHODS,
+        problem="topics of docstrings, every way to learn",
+        recipe="scripts/results_6_2_1.py docstrings",
+        data=["docstrings"],
+        settings={"word pieces": LIMIT, "batch": BATCH},
+    )
+
+    def measure(key: Key) -> dict[str, float]:
+        own, other = corpus("docstrings:scientific"), corpus("docstrings:deep-learning")
+        rows, rest = few(own.labels, key["labels"], drawn_by(key["seed"], key["labels"]))
+        rate = chosen(key["method"], "docstrings")
+        logits = LEARN[key["method"]](own, rows, rate, key["seed"], steps_for(len(rows)))
+        away = torch.arange(len(other.labels))
+        return scores(logits(own, rest), own.labels[rest], "_same") | scores(
+            logits(other, away), other.labels[away], "_others"
+        )
+
+    table.measure(
+        [
+            {"method": method, "labels": labels, "seed": seed}
+            for seed in seeds
+            for method in METHODS
+            for labels in (5, 20, 40)
+        ],
+        measure,
+    )
+
+
+# reviews
+
+RIDGE, WIDTH, HEAD_STEPS, HIDDEN = 1e-3, 50, 400, 64
+ADAPTED = {
+    "frozen, CORAL map": Method(
+        "the source's embeddings mapped to the target's mean and covariance, then as frozen",
+        FIXED.format(f"ridge {RIDGE:g}, C = {STRENGTH:g}"),
+    ),
+    "frozen, subspace alignment": Method(
+        f"both in their first {WIDTH} directions, the source's brought to the target's",
+        FIXED.format(f"{WIDTH} directions, C = {STRENGTH:g}"),
+    ),
+    "frozen, importance weights": Method(
+        "the source's texts weighed by a classifier of the domains, then as frozen",
+        FIXED.format(f"C = {STRENGTH:g}"),
+    ),
+    "frozen, hidden layer": Method(
+        f"a hidden layer of {HIDDEN} units on the embeddings, source alone",
+        FIXED.format(f"Adam, rate 0.001, {HEAD_STEPS} steps"),
+    ),
+    "frozen, hidden layer, MMD": Method(
+        "the same and the MMD of the hidden features of both domains",
+        FIXED.format("weight 1"),
+    ),
+    "frozen, hidden layer, DANN": Method(
+        "the same against a classifier of the domains behind reversed gradients",
+        FIXED.format("weight rising to 1"),
+    ),
+    "fine-tuning, MMD": Method(
+        "as fine-tuning, and the MMD of the encoder's embeddings of both domains",
+        FIXED.format("weight 1; rate as fine-tuning"),
+    ),
+    "frozen, target's labels": Method(
+        "as frozen, learned from the target's 1,000 texts with their labels: a reference", NOTHING
+    ),
+}
+
+
+def hidden(domain_loss: str | None, known: Corpus, rows: Tensor, target: Tensor, seed: int) -> Any:
+    """Train a hidden layer and a head on embeddings, with or without a domain loss."""
+    source, labels = known.frozen[rows], known.labels[rows]
+    with seeded(seed):
+        body = nn.Sequential(nn.Linear(source.shape[1], HIDDEN), nn.ReLU())
+        head = nn.Linear(HIDDEN, known.classes)
+        critic = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+    parts = nn.ModuleList([body, head, critic])
+    optimiser = torch.optim.Adam(parts.parameters(), lr=1e-3)
+    generator = drawn_by(seed, 3)
+    scale = source.shape[1] ** 0.5  # embeddings have length 1; this makes entries about 1
+    for step in range(HEAD_STEPS):
+        own = torch.randint(len(source), (64,), generator=generator)
+        away = torch.randint(len(target), (64,), generator=generator)
+        h_s, h_t = body(scale * source[own]), body(scale * target[away])
+        loss = cross_entropy(head(h_s), labels[own])
+        if domain_loss == "MMD":
+            loss = loss + mmd(h_s, h_t)
+        if domain_loss == "DANN":
+            weight = adaptation_weight(step / HEAD_STEPS)
+            told = [critic(reverse_gradient(h, weight)).squeeze(1) for h in (h_s, h_t)]
+            loss = loss + domain_adversarial_loss(*told)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return lambda corpus, rows: predict(nn.Sequential(body, head), scale * corpus.frozen[rows])
+
+
+def pairs_of(
+    known: Corpus, rows: Tensor, unlabelled: Tensor, steps: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield word pieces and labels of the source, and word pieces of the target."""
+    for _ in range(steps):
+        own = rows[torch.randint(len(rows), (BATCH,), generator=generator)]
+        away = torch.randint(len(unlabelled), (BATCH,), generator=generator)
+        yield known.ids[own].to(PLACE), known.labels[own].to(PLACE), unlabelled[away].to(PLACE)
+
+
+def tuned_with_mmd(
+    known: Corpus, rows: Tensor, unlabelled: Tensor, rate: float, seed: int
+) -> Logits:
+    """Move all parameters, and hold the domains' embeddings together."""
+    network = started(known, rows).to(PLACE)
+    steps = steps_for(len(rows))
+    groups = [{"params": network.body.parameters(), "lr": rate},
+              {"params": network.head.parameters(), "lr": 1e-3}]  # fmt: skip
+    optimiser = torch.optim.AdamW(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warm_up(steps))
+    with seeded(seed):
+        network.train()
+        for ids, labels, away in pairs_of(known, rows, unlabelled, steps, drawn_by(seed, 4)):
+            h_s, h_t = network.features(ids), network.features(away)
+            loss = cross_entropy(network.head(h_s), labels) + mmd(h_s, h_t)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    network.eval()
+    return lambda corpus, rows: predict(network, corpus.ids[rows])
+
+
+def adapted(
+    method: str, known: Corpus, rows: Tensor, target: Corpus, seen: Tensor, key: Key
+) -> tuple[Logits, dict[str, float]]:
+    """Learn from the source's rows and the target's rows without labels."""
+    source, labels, away = known.frozen[rows], known.labels[rows], target.frozen[seen]
+    if method == "frozen, CORAL map":
+        mapped = linear(source, *coral_map(source, away, ridge=RIDGE))
+        head = solved_head(mapped, labels, known.classes, strength=STRENGTH)
+        return lambda corpus, rows: predict(head, corpus.frozen[rows]), {}
+    if method == "frozen, subspace alignment":
+        to_source, to_target = subspace_alignment(source, away, width=WIDTH)
+        head = solved_head(linear(source, *to_source), labels, known.classes, strength=STRENGTH)
+        return lambda corpus, rows: predict(head, linear(corpus.frozen[rows], *to_target)), {}
+    if method == "frozen, importance weights":
+        with warnings.catch_warnings():  # that the domains hardly overlap is measured below
+            warnings.simplefilter("ignore", UserWarning)
+            weights = classifier_ratio(source, away)
+        share = float(effective_sample_size(weights)) / len(weights)
+        solver = LogisticRegression(C=STRENGTH, max_iter=5000)
+        solver.fit(source.numpy(), labels.numpy(), sample_weight=(weights / weights.mean()).numpy())
+
+        def logits(corpus: Corpus, rows: Tensor) -> Tensor:
+            found = torch.as_tensor(solver.decision_function(corpus.frozen[rows].numpy())).float()
+            return torch.stack([-found, found], 1) / 2
+
+        return logits, {"effective_share": round(share, 4)}
+    if method.startswith("frozen, hidden layer"):
+        kind = {"MMD": "MMD", "DANN": "DANN"}.get(method.rpartition(", ")[2])
+        return hidden(kind, known, rows, away, key["seed"]), {}
+    if method == "fine-tuning, MMD":
+        rate = chosen("fine-tuning", key["source"])
+        return tuned_with_mmd(known, rows, target.ids[seen], rate, key["seed"]), {}
+    return frozen(target, seen, 0.0, key["seed"], 0), {}
+
+
+_learned: dict[tuple[str, str, int], Logits] = {}
+
+
+def from_source(method: str, source: str, seed: int) -> tuple[Corpus, Tensor, Logits | None]:
+    """Return the source, its labelled rows, and what a method learned from them alone."""
+    known = corpus(f"reviews:{source}")
+    rows = torch.randperm(2000, generator=drawn_by(seed, 5))[:1600]
+    if method in ADAPTED:
+        return known, rows, None
+    name = method, source, seed
+    if name not in _learned:
+        _learned.clear()  # one at a time
+        rate = chosen(method, source)
+        _learned[name] = LEARN[method](known, rows, rate, seed, steps_for(1600))
+    return known, rows, _learned[name]
+
+
+def measure_reviews(problems: list[str], seeds: list[int]) -> None:
+    """Fill book/results/text_reviews.json."""
+    methods = METHODS | ADAPTED
+    table = recorder(
+        "text_reviews",
+        methods,
+        problem="reviews, good or bad, from one kind of goods to another",
+        recipe="scripts/results_6_2_1.py reviews",
+        data=["amazon-reviews"],
+        settings={"word pieces": LIMIT, "batch": BATCH, "labelled": 1600, "tested": 1000},
+    )
+
+    def measure(key: Key) -> dict[str, float]:
+        method, seed = key["method"], key["seed"]
+        target = corpus(f"reviews:{key['target']}")
+        order = torch.randperm(2000, generator=drawn_by(seed, 6))
+        seen, tested = order[:1000], order[1000:]
+        known, rows, logits = from_source(method, key["source"], seed)
+        more: dict[str, float] = {}
+        if logits is None:
+            logits, more = adapted(method, known, rows, target, seen, key)
+        return scores(logits(target, tested), target.labels[tested]) | more
+
+    table.measure(
+        [
+            {"method": method, "source": source, "target": target, "seed": seed}
+            for seed in seeds
+            for source in problems
+            if source in REVIEW_DOMAINS
+            for method in methods
+            for target in REVIEW_DOMAINS
+            if (source == target) == (method == "frozen, target's labels")
+        ],
+        measure,
+    )
+    table.extend("coverage", [read_of(name) for name in problems if name in REVIEW_DOMAINS])
+
+
+def read_of(name: str) -> Key:
+    """Return what the encoder reads of the reviews of one kind of goods."""
+    found = coverage(encoder(), corpus(f"reviews:{name}").texts, limit=LIMIT)
+    return {
+        "domain": name,
+        "median_pieces": int(found.lengths.median()),
+        "cut": round(float(found.cut.double().mean()), 4),
+        "unread": round(found.unread, 4),
+        "unknown": round(float(found.unknown.mean()), 5),
+    }
+
+
+# sst2
+
+
+def measure_sst2(problems: list[str], seeds: list[int]) -> None:
+    """Fill book/results/text_sst2.json."""
+    table = recorder(
+        "text_sst2",
+        METHODS,
+        problem="SST-2, good or bad, from so many labelled phrases (0: all)",
+        recipe="scripts/results_6_2_1.py sst2",
+        data=["sst2"],
+        settings={"word pieces": LIMIT, "batch": BATCH, "held out": OFFICIAL},
+    )
+
+    def measure(key: Key) -> dict[str, float]:
+        known, test = corpus("sst2:train"), corpus("sst2:validation")
+        order = torch.randperm(len(known.labels), generator=drawn_by(key["seed"], 7))
+        held, rest = order[:OFFICIAL], order[OFFICIAL:]
+        rows = rest[: key["labels"] or None]
+        rate = chosen(key["method"], "sst2")
+        steps = steps_for(len(rows))
+        logits = LEARN[key["method"]](known, rows, rate, key["seed"], steps)
+        everything = torch.arange(len(test.labels))
+        return scores(logits(test, everything), test.labels) | scores(
+            logits(known, held), known.labels[held], "_held_out"
+        )
+
+    table.measure(
+        [
+            {"method": method, "labels": labels, "seed": seed}
+            for seed in seeds
+            for labels in (100, 500, 2000, 0)
+            for method in METHODS
+        ],
+        measure,
+    )
+
+
+RECIPES = {
+    "rates": measure_rates,
+    "docstrings": measure_docstrings,
+    "reviews": measure_reviews,
+    "sst2": measure_sst2,
+}
+
+
+def main() -> None:
+    """Run the recipe that the command line names, with one thread."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("recipe", choices=[*RECIPES, "hand-over"])
+    parser.add_argument("path", nargs="?", default="docstrings.json")
+    parser.add_argument("--problem", choices=PROBLEMS, help="one of `rates`, a source of `reviews`")
+    parser.add_argument("--seed", type=int, choices=[*SEEDS])
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("high")  # on a GPU, products with 10 bits of mantissa
+    if given.recipe == "hand-over":
+        hand_over(given.path)
+        return
+    problems = [given.problem] if given.problem else list(PROBLEMS)
+    RECIPES[given.recipe](problems, list(SEEDS) if given.seed is None else [given.seed])
+
+
+if __name__ == "__main__":
+    main()
