@@ -35,7 +35,7 @@ WAYS: dict[str, str] = {
 
 LORA_LAYERS = tuple(f"body.encoder.layer.*.attention.self.{name}" for name in ("query", "value"))
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-MANY_UNKNOWN = 0.1
+MANY_UNKNOWN, MANY_PIECES = 0.1, 4.0  # of the pieces; pieces a word
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,16 @@ class Coverage:
         Word pieces of each text, all of them, shape (n,).
     unknown
         The share of each text's pieces that the vocabulary doesn't have, shape (n,).
+    per_word
+        Pieces for each word of a text, as spaces part them, shape (n,): about 1.3 in English, more
+        where words are split into letters.
     limit
         The most word pieces that are read.
     """
 
     lengths: Tensor
     unknown: Tensor
+    per_word: Tensor
     limit: int
 
     @property
@@ -70,7 +74,8 @@ class Coverage:
         cut = int(self.cut.sum())
         return (
             f"{len(self.lengths)} texts, {cut} cut after {self.limit} word pieces "
-            f"({self.unread:.0%} of all pieces unread), {self.unknown.mean():.1%} unknown pieces"
+            f"({self.unread:.0%} of all pieces unread), {self.unknown.mean():.1%} unknown pieces, "
+            f"{self.per_word.mean():.1f} pieces a word"
         )
 
 
@@ -134,20 +139,23 @@ def coverage(encoder: Encoder, texts: Sequence[str], *, limit: int | None = None
     Warns
     -----
     UserWarning
-        More than a tenth of the pieces are unknown.
+        More than a tenth of the pieces are unknown, or a word has more than four of them.
     """
     limit = _checked_limit(encoder, limit)
     pieces = _pieces(encoder, texts)
     unknown = torch.tensor([row.count("[UNK]") / max(1, len(row) - 2) for row in pieces])
-    if (share := float(unknown.mean())) > MANY_UNKNOWN:
-        worst = int(unknown.argmax())
+    per_word = torch.tensor(
+        [(len(row) - 2) / len(text.split()) for row, text in zip(pieces, texts, strict=True)]
+    )
+    share, split = float(unknown.mean()), float(per_word.mean())
+    if share > MANY_UNKNOWN or split > MANY_PIECES:
         warnings.warn(
-            f"{share:.0%} of the word pieces are unknown to this encoder, {unknown[worst]:.0%} in "
-            f"texts[{worst}]: is it another language or script than the encoder learned?",
+            f"{share:.0%} of the word pieces are unknown to this encoder, and a word has "
+            f"{split:.1f} of them: is it another language or script than the encoder learned?",
             UserWarning,
             stacklevel=2,
         )
-    return Coverage(torch.tensor([len(row) for row in pieces]), unknown, limit)
+    return Coverage(torch.tensor([len(row) for row in pieces]), unknown, per_word, limit)
 
 
 def piece_ids(

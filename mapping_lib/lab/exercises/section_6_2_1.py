@@ -117,10 +117,7 @@ def macro_f1(answer: Callable[..., Any]) -> str | None:
         float(score(truth, guess, average="macro", zero_division=0))
         for score in (precision_score, recall_score)
     )
-    try:
-        got = answer(found.clone(), labels.clone(), 4)
-    except ZeroDivisionError:
-        return "class 3 is never predicted, and you divide by 0: its F1 is 0"
+    got = answer(found.clone(), labels.clone(), 4)
     if isinstance(got, Tensor) and got.numel() == 1:
         got = got.detach().item()
     if isinstance(got, float) and got != got:

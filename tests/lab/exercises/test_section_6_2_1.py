@@ -69,7 +69,8 @@ CASES = {
         solution=f1,
         wrong={
             "counts, too, with F1 = 0": lambda f, y, k: f1(f, y, k, only_found=True),
-            "divide by 0": lambda f, y, k: f1(f, y, k, safe=False),
+            "division by zero": lambda f, y, k: f1(f, y, k, safe=False),
+            "you divide by 0": lambda f, y, k: f1(f, y, k) * float("nan"),
             "the accuracy": lambda f, y, k: (f == y).double().mean(),
             "the mean recall": lambda f, y, k: f1(f, y, k, part="recall"),
             "is off": lambda f, y, k: 2 * f1(f, y, k),
