@@ -22,7 +22,8 @@ draws them. The rates serve for docstrings and reviews as well, so that nothing 
 docstrings: topics, learned from 5, 20 or 40 labelled docstrings a topic of NumPy and SciPy, tested
 on their other docstrings and on those of the deep-learning libraries.
 
-reviews: good or bad, learned from 1,600 reviews of one domain, tested on 1,000 of another; its
+reviews: good or bad, learned from 1,600 reviews of one domain, with another 400 of it to choose the
+strength of a logistic regression by, tested on 1,000 of another; its
 other 1,000 reviews are what methods of adaptation see, without labels.
 
 sst2: good or bad, learned from 100, 500, 2,000 or all phrases of SST-2's training part less 1,000
@@ -78,7 +79,8 @@ PACKAGES = ("torch", "transformers", "scikit-learn", "numpy")
 SEEDS, TUNING_SEED = range(3), 100
 ON_CPU = PLACE.type == "cpu"  # then there is less of everything
 LIMIT = 96 if ON_CPU else 128  # word pieces of a text that are read
-STRENGTH = 10.0  # C of every logistic regression, as in scripts/results_1_3.py
+STRENGTH = 10.0  # C of a logistic regression, as in scripts/results_1_3.py
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # on reviews, where source texts are held out to choose by
 RATES = {"LoRA": (1e-3, 3e-3), "fine-tuning": (5e-5, 2e-4)}
 SMALL_RATES = (1e-2, 1e-1)
 TUNED = {  # numbers of labels at which the encoder is trained
@@ -100,6 +102,7 @@ SMALL = "small network from scratch"
 BATCH = 16 if ON_CPU else 32
 CHOSEN = "rate chosen by `rates` on held-out phrases of SST-2's training part"
 NOTHING = f"nothing was tuned: C = {STRENGTH:g}"
+BY_SOURCE = "C of 0.1, 1, 10, 100 on the source's other 400 texts"
 FIXED = "nothing was tuned: {}"
 HELD = 1_000  # phrases of SST-2's training part that are held out
 SETTINGS = {"word pieces": LIMIT, "batch": BATCH, "encoder's products": "bfloat16"}
@@ -210,16 +213,14 @@ def few(labels: Tensor, each: int, generator: torch.Generator) -> tuple[Tensor, 
 Logits = Callable[[Corpus, Tensor], Tensor]
 
 
-def by_words(
-    known: Corpus, rows: Tensor, rate: float, seed: int, steps: int, *, cut: bool = False
-) -> Logits:
+def by_words(known: Corpus, rows: Tensor, rate: float, seed: int, steps: int) -> Logits:
     """Words counted (TF-IDF), those of the labelled texts, and a logistic regression."""
     counted = TfidfVectorizer(sublinear_tf=True)
-    features = counted.fit_transform(known.some(rows, cut=cut))
+    features = counted.fit_transform(known.some(rows))
     solver = LogisticRegression(C=STRENGTH, max_iter=2000).fit(features, known.labels[rows])
 
     def logits(corpus: Corpus, rows: Tensor) -> Tensor:
-        found = solver.decision_function(counted.transform(corpus.some(rows, cut=cut)))
+        found = solver.decision_function(counted.transform(corpus.some(rows)))
         scores = torch.as_tensor(found).float()
         return torch.stack([-scores, scores], 1) / 2 if scores.dim() == 1 else scores
 
@@ -415,19 +416,19 @@ def measure_docstrings(sources: list[str], seeds: list[int]) -> None:
 RIDGE, WIDTH, HEAD_STEPS, HIDDEN = 1e-3, 50, 200, 64
 ADAPTED = {
     "TF-IDF, cut": Method(
-        "as TF-IDF, but reading no more of a text than the encoder does", NOTHING
+        "as TF-IDF, but reading no more of a text than the encoder does", BY_SOURCE
     ),
     "frozen, CORAL map": Method(
         "the source's embeddings mapped to the target's mean and covariance, then as frozen",
-        FIXED.format(f"ridge {RIDGE:g}, C = {STRENGTH:g}"),
+        FIXED.format(f"ridge {RIDGE:g}; C as for frozen"),
     ),
     "frozen, subspace alignment": Method(
         f"both in their first {WIDTH} directions, the source's brought to the target's",
-        FIXED.format(f"{WIDTH} directions, C = {STRENGTH:g}"),
+        FIXED.format(f"{WIDTH} directions; C as for frozen"),
     ),
     "frozen, importance weights": Method(
         "the source's texts weighed by a classifier of the domains, then as frozen",
-        FIXED.format(f"C = {STRENGTH:g}"),
+        BY_SOURCE,
     ),
     "frozen, hidden layer": Method(
         f"a hidden layer of {HIDDEN} units on the embeddings, source alone",
@@ -446,7 +447,8 @@ ADAPTED = {
         FIXED.format("weight 1; rate as fine-tuning"),
     ),
     "frozen, target's labels": Method(
-        "as frozen, learned from the target's 1,000 texts with their labels: a reference", NOTHING
+        "as frozen, learned from the target's 1,000 texts with their labels, 800 to learn and 200 to choose C: a reference",
+        "C of 0.1, 1, 10, 100 on 200 of the target's labelled texts",
     ),
 }
 
@@ -513,63 +515,78 @@ def tuned_with_mmd(
     return lambda corpus, rows: outputs(network, corpus.ids[rows])
 
 
-def adapted(
-    method: str, known: Corpus, rows: Tensor, target: Corpus, seen: Tensor, key: Key
+def regression(
+    features: Any, known: Corpus, rows: Tensor, held: Any, others: Tensor, weights: Any = None
+) -> Callable[[Any], Tensor]:
+    """Fit logistic regressions of several strengths; keep the best on held-out source texts."""
+    labels, truth = known.labels[rows].numpy(), known.labels[others].numpy()
+    models = [
+        LogisticRegression(C=strength, max_iter=5000).fit(features, labels, sample_weight=weights)
+        for strength in STRENGTHS
+    ]
+    best = max(models, key=lambda model: model.score(held, truth))
+
+    def logits(found: Any) -> Tensor:
+        scores = torch.as_tensor(best.decision_function(found)).float()
+        return torch.stack([-scores, scores], 1) / 2
+
+    return logits
+
+
+def learned(
+    method: str, known: Corpus, rows: Tensor, others: Tensor, target: Corpus, seen: Tensor, key: Key
 ) -> tuple[Logits, dict[str, float]]:
     """Learn from the source's rows and the target's rows without labels."""
-    if method == "TF-IDF, cut":
-        return by_words(known, rows, 0.0, key["seed"], 0, cut=True), {}
-    source, labels, away = known.frozen(rows), known.labels[rows], target.frozen(seen)
+    if method.startswith("TF-IDF"):
+        cut = method == "TF-IDF, cut"
+        counted = TfidfVectorizer(sublinear_tf=True)
+        features = counted.fit_transform(known.some(rows, cut=cut))
+        held = counted.transform(known.some(others, cut=cut))
+        words = regression(features, known, rows, held, others)
+        return lambda corpus, rows: words(counted.transform(corpus.some(rows, cut=cut))), {}
+    if method.startswith("frozen, hidden layer"):
+        kind = {"MMD": "MMD", "DANN": "DANN"}.get(method.rpartition(", ")[2])
+        return hidden(kind, known, rows, target.frozen(seen), key["seed"]), {}
+    if method == "fine-tuning, MMD":
+        rate = chosen("fine-tuning")
+        return tuned_with_mmd(known, rows, target.ids[seen], rate, key["seed"]), {}
+    if method == "frozen, target's labels":
+        known, rows, others = target, seen[:800], seen[800:]
+    source, held, away = known.frozen(rows), known.frozen(others), target.frozen(seen)
+    layer_s = layer_t = (torch.eye(source.shape[1]), torch.zeros(source.shape[1]))
+    weights, more = None, {}
     if method == "frozen, CORAL map":
-        mapped = linear(source, *coral_map(source, away, ridge=RIDGE))
-        head = solved_head(mapped, labels, known.classes, strength=STRENGTH)
-        return lambda corpus, rows: predict(head, corpus.frozen(rows)), {}
+        layer_s = coral_map(source, away, ridge=RIDGE)
     if method == "frozen, subspace alignment":
-        to_source, to_target = subspace_alignment(source, away, width=WIDTH)
-        head = solved_head(linear(source, *to_source), labels, known.classes, strength=STRENGTH)
-        return lambda corpus, rows: predict(head, linear(corpus.frozen(rows), *to_target)), {}
+        layer_s, layer_t = subspace_alignment(source, away, width=WIDTH)
     if method == "frozen, importance weights":
         with warnings.catch_warnings():  # that the domains hardly overlap is measured below
             warnings.simplefilter("ignore", UserWarning)
             weights = classifier_ratio(source, away)
-        share = float(effective_sample_size(weights)) / len(weights)
-        solver = LogisticRegression(C=STRENGTH, max_iter=5000)
-        solver.fit(source.numpy(), labels.numpy(), sample_weight=(weights / weights.mean()).numpy())
-
-        def logits(corpus: Corpus, rows: Tensor) -> Tensor:
-            found = torch.as_tensor(solver.decision_function(corpus.frozen(rows).numpy())).float()
-            return torch.stack([-found, found], 1) / 2
-
-        return logits, {"effective_share": round(share, 4)}
-    if method.startswith("frozen, hidden layer"):
-        kind = {"MMD": "MMD", "DANN": "DANN"}.get(method.rpartition(", ")[2])
-        return hidden(kind, known, rows, away, key["seed"]), {}
-    if method == "fine-tuning, MMD":
-        rate = chosen("fine-tuning")
-        return tuned_with_mmd(known, rows, target.ids[seen], rate, key["seed"]), {}
-    return frozen(target, seen, 0.0, key["seed"], 0), {}
+        more = {"effective_share": round(float(effective_sample_size(weights)) / len(weights), 4)}
+        weights = (weights / weights.mean()).numpy()
+    mapped, mapped_held = (linear(x, *layer_s).numpy() for x in (source, held))
+    vectors = regression(mapped, known, rows, mapped_held, others, weights)
+    return lambda corpus, rows: vectors(linear(corpus.frozen(rows), *layer_t).numpy()), more
 
 
-_learned: dict[tuple[str, str, int], Logits] = {}
+_tuned: dict[tuple[str, str, int], Logits] = {}
 
 
-def from_source(method: str, source: str, seed: int) -> tuple[Corpus, Tensor, Logits | None]:
-    """Return the source, its labelled rows, and what a method learned from them alone."""
-    known = corpus(f"reviews:{source}")
-    rows = torch.randperm(2000, generator=drawn_by(seed, 5))[:1600]
-    if method in ADAPTED:
-        return known, rows, None
-    name = method, source, seed
-    if name not in _learned:
-        _learned.clear()  # one at a time
-        rate = chosen(method)
-        _learned[name] = LEARN[method](known, rows, rate, seed, steps_for(1600))
-    return known, rows, _learned[name]
+def from_source(method: str, known: Corpus, rows: Tensor, key: Key) -> Logits:
+    """Return what a network learned from the source alone; one serves for all targets."""
+    name = method, key["source"], key["seed"]
+    if name not in _tuned:
+        _tuned.clear()  # one at a time
+        _tuned[name] = LEARN[method](known, rows, chosen(method), key["seed"], steps_for(1600))
+    return _tuned[name]
 
 
 def measure_reviews(sources: list[str], seeds: list[int]) -> None:
     """Fill book/results/text_reviews.json."""
     everything = METHODS | ADAPTED
+    for name in ("TF-IDF", "frozen"):
+        everything[name] = Method(METHODS[name].what, BY_SOURCE)
     methods = {name: everything[name] for name in measured(everything, "reviews")}
     table = recorder(
         "text_reviews",
@@ -585,10 +602,14 @@ def measure_reviews(sources: list[str], seeds: list[int]) -> None:
         target = corpus(f"reviews:{key['target']}")
         order = torch.randperm(2000, generator=drawn_by(seed, 6))
         seen, tested = order[:1000], order[1000:]
-        known, rows, logits = from_source(method, key["source"], seed)
+        known = corpus(f"reviews:{key['source']}")
+        order = torch.randperm(2000, generator=drawn_by(seed, 5))
+        rows, others = order[:1600], order[1600:]
         more: dict[str, float] = {}
-        if logits is None:
-            logits, more = adapted(method, known, rows, target, seen, key)
+        if method in (SMALL, "LoRA", "fine-tuning"):
+            logits = from_source(method, known, rows, key)
+        else:
+            logits, more = learned(method, known, rows, others, target, seen, key)
         return scores(logits(target, tested), target.labels[tested]) | more
 
     keys = [
