@@ -9,7 +9,8 @@
 goes on where the first one stopped, and several processes may fill one file: --source and --seed
 give each its share. A GPU is used where there is one. A CPU gets a smaller budget: texts are cut
 after 96 word pieces in place of 128, and the encoder is trained at fewer numbers of labels, not at
-all on reviews, and in at least 60 steps of 16 texts. The numbers in book/results were measured so.
+all on reviews, and in at least 60 steps of 16 texts. The numbers in book/results were measured so,
+on one core: ten minutes of CPU time.
 
 A machine that lacks the libraries whose docstrings are read can be handed them over:
 
@@ -447,7 +448,7 @@ ADAPTED = {
         FIXED.format("weight 1; rate as fine-tuning"),
     ),
     "frozen, target's labels": Method(
-        "as frozen, learned from the target's 1,000 texts with their labels, 800 to learn and 200 to choose C: a reference",
+        "a reference: as frozen, learned from 800 of the target's texts with their labels",
         "C of 0.1, 1, 10, 100 on 200 of the target's labelled texts",
     ),
 }
