@@ -448,7 +448,8 @@ ADAPTED = {
         FIXED.format("weight 1; rate as fine-tuning"),
     ),
     "frozen, target's labels": Method(
-        "a reference: as frozen, learned from 800 of the target's texts with their labels",
+        "as frozen, learned from the target's 1,000 texts with their labels, 800 to learn and "
+        "200 to choose C: a reference",
         "C of 0.1, 1, 10, 100 on 200 of the target's labelled texts",
     ),
 }
