@@ -92,6 +92,24 @@ def copies(pairs: Translations) -> Translations:
     return replace(pairs, targets=pairs.sources, languages=(english, english))
 
 
+def letters_of(*languages: str) -> list[tuple[str, ...]]:
+    """Return all that may be seen in training for these languages, to make one vocabulary of.
+
+    Parameters
+    ----------
+    languages
+        As :func:`short_names` takes them.
+
+    Returns
+    -------
+    list of tuple of str
+        The sources and targets of their training names, and all English test names.
+    """
+    train = [short_names(language)[0] for language in languages]
+    texts = [part for pairs in train for part in (pairs.sources, pairs.targets)]
+    return [*texts, tuple(sorted(_held_out()))]
+
+
 def read_parallel(
     source: str | Path,
     target: str | Path,

@@ -376,8 +376,8 @@ def carried(
         The parent's, and the child's.
     rows
         Where the child's embeddings come from: ``"equal"``, the parent's row of the same symbol,
-        and a new one where there is none; ``"random"``, one of the parent's rows each, drawn
-        :cite:p:`zoph2016transfer`; ``"new"``, none. Special symbols always keep theirs.
+        and a new one where there is none; ``"random"``, one of the parent's rows each, drawn;
+        ``"new"``, none. Special symbols always keep theirs.
     seed
         Draws rows.
 
