@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 
+from mapping_lib.lab import checkpoints, results
 from mapping_lib.lab.data import cldr_names
 from mapping_lib.lab.data._arguments import at_least_one
 from mapping_lib.lab.data.types import Translations
+from mapping_lib.lab.translating import Translator, Vocabulary, characters
 
 LONGEST_NAME = 16
 """Characters of the longest name on either side, so that a laptop can learn them."""
+
+PARENT = ""
+"""SHA-256 of the checkpoint that ``scripts/results_6_2_3.py parent`` wrote."""
 
 TEST_NAMES = 200
 """English names kept for the tests, whatever the language they are translated to."""
@@ -110,6 +117,28 @@ def letters_of(*languages: str) -> list[tuple[str, ...]]:
     return [*texts, tuple(sorted(_held_out()))]
 
 
+def french_parent() -> tuple[Translator, Vocabulary]:
+    """Load the translator of names from English to French, and its vocabulary.
+
+    It has learned from all training names of :func:`short_names`.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError
+        The checkpoint isn't there, is damaged, or isn't the one whose SHA-256 stands here.
+    """
+    path = results.folder() / "checkpoints" / "names_en_fr.pt"
+    vocabulary = characters(*letters_of("fr", "es", "de"))
+    parent = Translator(len(vocabulary))
+    checkpoints.load(path, parent)
+    if sha256(path.read_bytes()).hexdigest() != PARENT:
+        raise checkpoints.CheckpointError(
+            f"{path} isn't the file it should be: its SHA-256 is another; check it out again, or "
+            "if the recipe has made it anew, put the new sum into mapping_lib/lab/parallel.py"
+        )
+    return parent, vocabulary
+
+
 def read_parallel(
     source: str | Path,
     target: str | Path,
@@ -158,6 +187,60 @@ def read_parallel(
         split="all",
         domain=" | ".join(path.name for path in paths),
     )
+
+
+def kinds_of_error(
+    sources: Sequence[str], found: Sequence[str], wanted: Sequence[str]
+) -> list[str]:
+    """Say of each translation what is wrong with it, the mildest that is true.
+
+    Parameters
+    ----------
+    sources, found, wanted
+        Texts, their translations and the references.
+
+    Returns
+    -------
+    list of str
+        ``"right"``, ``"accents or capitals"``, ``"one or two letters"``, ``"left in the source's
+        words"`` (but for capitals), or ``"other"``.
+
+    Examples
+    --------
+    >>> kinds_of_error(["Fiji", "Japan"], ["fidji", "Japan"], ["Fiyi", "Japón"])
+    ['one or two letters', 'one or two letters']
+    """
+    kinds = []
+    for source, text, due in zip(sources, found, wanted, strict=True):
+        plain, goal = _plain(text), _plain(due)
+        if text == due:
+            kinds.append("right")
+        elif plain == goal:
+            kinds.append("accents or capitals")
+        elif _distance(plain, goal) <= 2:
+            kinds.append("one or two letters")
+        elif plain == _plain(source):
+            kinds.append("left in the source's words")
+        else:
+            kinds.append("other")
+    return kinds
+
+
+def _plain(text: str) -> str:
+    """Take accents and capitals from a text."""
+    parts = unicodedata.normalize("NFD", text.casefold())
+    return "".join(part for part in parts if not unicodedata.combining(part))
+
+
+def _distance(one: str, other: str) -> int:
+    """Count the letters to insert, take out or replace to get from one text to another."""
+    row = list(range(len(other) + 1))
+    for k, letter in enumerate(one, 1):
+        before, row[0] = row[0], k
+        for j, goal in enumerate(other, 1):
+            replaced = before + (letter != goal)
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, replaced)
+    return row[-1]
 
 
 def _texts(path: Path) -> list[str]:

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mapping_lib.lab.parallel import copies, read_parallel, short_names, shuffled, some
+from mapping_lib.lab.parallel import (
+    copies,
+    french_parent,
+    kinds_of_error,
+    read_parallel,
+    short_names,
+    shuffled,
+    some,
+)
 from mapping_lib.lab.translating import (
     END,
     PAD,
@@ -261,3 +269,24 @@ def test_read_parallel_says_what_is_wrong(tmp_path, english, spanish, words):
 def test_read_parallel_without_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file"):
         read_parallel(tmp_path / "en.txt", tmp_path / "es.txt")
+
+
+def test_kinds_of_error():
+    rows = [
+        ("Peru", "Perú", "Perú", "right"),
+        ("Peru", "peru", "Perú", "accents or capitals"),
+        ("Fiji", "Fidji", "Fiyi", "one or two letters"),
+        ("Germany", "germany", "Alemania", "left in the source's words"),
+        ("Germany", "Francia", "Alemania", "other"),
+        ("x", "abc", "abcde", "one or two letters"),
+        ("x", "xbcd", "abcdef", "other"),
+    ]
+    sources, found, wanted, kinds = zip(*rows, strict=True)
+    assert kinds_of_error(sources, found, wanted) == list(kinds)
+
+
+def test_french_parent_is_the_shipped_one():
+    parent, known = french_parent()
+    assert len(known) == parent.table.num_embeddings
+    found = translate(parent, known, ["German"])
+    assert found == ["allemand"]
