@@ -82,7 +82,6 @@ NAMES = {
     "copied, small letters": results.Method("The English name in small letters.", NOTHING),
     "parent as it is": results.Method("What the parent for French says.", NOTHING),
     "from scratch": results.Method(f"{CHILD_STEPS} steps of 32 on the pairs.", TRIED),
-    "from scratch, longer": results.Method(f"{5 * CHILD_STEPS} steps of 32 on the pairs.", TRIED),
     **{
         f"from {name}": results.Method(
             f"Parent: {what} Then {CHILD_STEPS} steps of 32 on the pairs; one vocabulary for all.",
@@ -128,8 +127,7 @@ def name_parent(name: str) -> Translator:
 def name_child(method: str, count: int, seed: int) -> tuple[Translator, Vocabulary]:
     """Train a child on a few pairs."""
     pairs, vocabulary = some(short_names("es")[0], count, seed=seed), alphabet()
-    steps = 5 * CHILD_STEPS if method.endswith("longer") else CHILD_STEPS
-    if method.startswith("from scratch"):
+    if method == "from scratch":
         child = Translator(len(vocabulary), dropout=0.2, seed=seed)
     else:
         name, _, how = method.removeprefix("from ").partition(", ")
@@ -138,7 +136,7 @@ def name_child(method: str, count: int, seed: int) -> tuple[Translator, Vocabula
             vocabulary = characters(pairs.sources, pairs.targets, english)
         rows: Rows = "random" if how == "random rows" else "equal"
         child = carried(name_parent(name), alphabet(), vocabulary, rows=rows, seed=seed)
-    plan = course(steps, batch=32, rate=RATE)
+    plan = course(CHILD_STEPS, batch=32, rate=RATE)
     return trained(child, vocabulary, pairs, plan, seed), vocabulary
 
 
