@@ -61,8 +61,8 @@ class Vocabulary:
     """
 
     symbols: tuple[str, ...]
-    cut: Callable[[str], list[str]] = list
-    joined: Callable[[Sequence[str]], str] = "".join
+    cut: Callable[[str], list[str]] = field(default_factory=lambda: list)
+    joined: Callable[[Sequence[str]], str] = field(default_factory=lambda: "".join)
     numbers: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
