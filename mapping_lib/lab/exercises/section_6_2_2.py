@@ -9,7 +9,7 @@ import torch
 
 from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise
-from mapping_lib.tagging import crf_log_partition, crf_score, viterbi
+from mapping_lib.tagging import crf_log_partition, crf_marginals, crf_score, viterbi
 
 
 @exercise("6.2.2-a")
@@ -52,6 +52,7 @@ def probability_of_a_row(answer: Any) -> str | None:
             "that is the probability of P at the second place, whatever stands before it": 9 / 18,
             "the row is normalised as a whole, not place by place": (2 / 3) * (4 / 7),
             "that is the row P, O": 6 / 18,
+            "give a share, not per cent": 800 / 18,
         },
         tolerance=5e-3,
     )
@@ -66,6 +67,11 @@ def forward_algorithm(answer: Callable[..., Any]) -> str | None:
         transitions = torch.randn(3, 3, generator=generator)
         one = emissions[None]
         best = viterbi(one, transitions)
+        last = after = before = emissions[0]
+        for scores in emissions[1:]:
+            last = scores + (last[:, None] + transitions).logsumexp(0)
+            after = scores + (after[:, None] + transitions).logsumexp(1)
+            before = scores + (before + transitions).logsumexp(0)
         wrong = compare(
             answer(emissions, transitions),
             crf_log_partition(one, transitions)[0],
@@ -76,6 +82,14 @@ def forward_algorithm(answer: Callable[..., Any]) -> str | None:
                 "the rows of A are the tags before, its columns the tags after: it is transposed": (
                     crf_log_partition(one, transitions.T)[0]
                 ),
+                "add over the tags before, not over those after": after.logsumexp(0),
+                "alpha belongs to the tags before, the rows of A: add it as a column": (
+                    before.logsumexp(0)
+                ),
+                "the first place has no step before it": crf_log_partition(
+                    torch.cat([torch.zeros(1, 3), emissions])[None], transitions
+                )[0],
+                "that is one number a tag: add over the last tags, too": last,
                 "the transitions are missing": emissions.logsumexp(1).sum(),
                 "that is Z: return its logarithm": crf_log_partition(one, transitions)[0].exp(),
             },
@@ -94,13 +108,17 @@ def forward_algorithm(answer: Callable[..., Any]) -> str | None:
 def best_row(answer: Callable[..., Any]) -> str | None:
     """Check a function that finds the best row of tags."""
     generator = torch.Generator().manual_seed(1)
-    for _ in range(3):
+    for _ in range(10):
         emissions = torch.randn(7, 4, generator=generator)
         transitions = 2 * torch.randn(4, 4, generator=generator)
         due = viterbi(emissions[None], transitions)[0]
-        greedy = [int(emissions[0].argmax())]
+        so_far = emissions[0]
+        greedy = [int(so_far.argmax())]
+        ends = list(greedy)
         for scores in emissions[1:]:
             greedy.append(int((scores + transitions[greedy[-1]]).argmax()))
+            so_far = scores + (so_far[:, None] + transitions).amax(0)
+            ends.append(int(so_far.argmax()))
         wrong = compare(
             torch.as_tensor(answer(emissions, transitions)),
             due,
@@ -109,6 +127,12 @@ def best_row(answer: Callable[..., Any]) -> str | None:
                 "that is the best tag of each place by itself: add the steps": emissions.argmax(1),
                 "that decides place by place and never goes back: keep the best way to every tag": (
                     torch.tensor(greedy)
+                ),
+                "that is where the best way up to each place ends: walk back from the last": (
+                    torch.tensor(ends)
+                ),
+                "that is the likeliest tag of each place over all rows, not the best row": (
+                    crf_marginals(emissions[None], transitions)[0].argmax(1)
                 ),
                 "the rows of A are the tags before, its columns the tags after: it is transposed": (
                     viterbi(emissions[None], transitions.T)[0]

@@ -1,6 +1,7 @@
 import torch
 
 from mapping_lib.lab.exercises import Case
+from mapping_lib.tagging import crf_marginals
 
 
 def total(emissions, transitions, reduce=torch.logsumexp):
@@ -8,6 +9,13 @@ def total(emissions, transitions, reduce=torch.logsumexp):
     for scores in emissions[1:]:
         alpha = scores + reduce(alpha[:, None] + transitions, 0)
     return reduce(alpha, 0)
+
+
+def steps(emissions, step):
+    alpha = emissions[0]
+    for scores in emissions[1:]:
+        alpha = scores + step(alpha)
+    return alpha
 
 
 def overflowing(emissions, transitions):
@@ -27,6 +35,15 @@ def best(emissions, transitions, turn=True):
     for pointer in reversed(pointers):
         row.append(pointer[row[-1]])
     return torch.stack(row[::-1] if turn else row)
+
+
+def ends(emissions, transitions):
+    score = emissions[0]
+    row = [int(score.argmax())]
+    for scores in emissions[1:]:
+        score = scores + (score[:, None] + transitions).amax(0)
+        row.append(int(score.argmax()))
+    return row
 
 
 def greedy(emissions, transitions):
@@ -55,6 +72,7 @@ CASES = {
             "whatever stands before": 0.5,
             "not place by place": 8 / 21,
             "that is the row P, O": 1 / 3,
+            "not per cent": 44.4,
         },
     ),
     "6.2.2-c": Case(
@@ -62,6 +80,14 @@ CASES = {
         wrong={
             "the score of the best row": lambda z, A: total(z, A, torch.amax),
             "it is transposed": lambda z, A: total(z, A.T),
+            "not over those after": lambda z, A: steps(
+                z, lambda a: (a[:, None] + A).logsumexp(1)
+            ).logsumexp(0),
+            "add it as a column": lambda z, A: steps(z, lambda a: (a + A).logsumexp(0)).logsumexp(
+                0
+            ),
+            "no step before it": lambda z, A: total(torch.cat([0 * z[:1], z]), A),
+            "over the last tags": lambda z, A: steps(z, lambda a: (a[:, None] + A).logsumexp(0)),
             "transitions are missing": lambda z, A: total(z, 0 * A),
             "return its logarithm": lambda z, A: total(z, A).exp(),
             "overflows": overflowing,
@@ -72,6 +98,8 @@ CASES = {
         wrong={
             "of each place by itself": lambda z, A: z.argmax(1),
             "never goes back": greedy,
+            "walk back from the last": ends,
+            "not the best row": lambda z, A: crf_marginals(z[None], A)[0].argmax(1),
             "it is transposed": lambda z, A: best(z, A.T),
             "turn it round": lambda z, A: best(z, A, turn=False),
         },
