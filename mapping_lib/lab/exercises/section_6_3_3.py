@@ -12,8 +12,6 @@ from torch import Tensor
 from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise
 
-RATE = 8000
-
 
 @exercise("6.3.3-a")
 def recalls(answer: Any) -> str | None:
@@ -43,24 +41,31 @@ def recalls(answer: Any) -> str | None:
 @exercise("6.3.3-b")
 def pitch_of_a_frame(answer: Callable[..., Any]) -> str | None:
     """Check a function that finds the pitch of one frame."""
-    t = torch.arange(400, dtype=torch.float64) / RATE
-    for due in (100.0, 160.0, 250.0):
+    for due, rate in ((100.0, 8000), (160.0, 8000), (250.0, 12000)):
+        t = torch.arange(rate // 20, dtype=torch.float64) / rate
         tone = sum(((2 * torch.pi * due * k * t + k).sin() / k for k in (1, 2, 3)), 0 * t)
-        got = answer(tone, RATE)
+        got = answer(tone, rate)
         if isinstance(got, Tensor) and got.numel() == 1:
             got = got.item()
+        if isinstance(got, float) and got > 401 and abs(got - rate / due) > 1:
+            return "above 400 Hz: near lag 0 every wave is like itself; begin at the lag rate / 400"
         wrong = compare(
             got,
             due,
-            what=f"the pitch of a voice of {due:g} Hz",
+            what=f"the pitch of a voice of {due:g} Hz, at {rate:,} samples a second,",
             hints={
-                "that is the lag in samples: divide the rate by it": RATE / due,
+                "that is the lag in samples: divide the rate by it": rate / due,
                 "that is the period in seconds: the pitch is its inverse": 1 / due,
                 "one octave too low: of two equal peaks take the shorter lag": due / 2,
                 "that is the rate divided by the shortest lag allowed: near lag 0 every wave is "
                 "like itself; begin the search at rate / 400": 400.0,
-                "lag and index differ: add the first lag of your search to the index": RATE
-                / (RATE / due - 20),
+                "lag and index differ: add the first lag of your search to the index": rate
+                / (rate / due - rate / 400),
+                **(
+                    {"the rate isn't always 8,000: use the argument": due * 8000 / rate}
+                    if rate != 8000
+                    else {}
+                ),
             },
             tolerance=0.03,
         )
@@ -80,7 +85,10 @@ def folds(answer: Callable[..., Any]) -> str | None:
     if found.shape != (60,):
         return f"return one number a clip, shape (60,); the shape is {found.shape}"
     if sorted(set(found.tolist())) != [0, 1, 2]:
-        return f"with three folds the numbers are 0, 1 and 2, not {sorted(set(found.tolist()))}"
+        return (
+            f"with three folds the numbers are 0, 1 and 2, not {sorted(set(found.tolist()))}; "
+            "have you numbered the speakers afresh, from 0 and without gaps?"
+        )
     owned: list[set[int]] = [set(speakers[torch.from_numpy(found == k)].tolist()) for k in range(3)]
     for first in range(3):
         for second in range(first):

@@ -32,6 +32,8 @@ CASES = {
             "its inverse": lambda x, r: 1 / by_autocorrelation(x, r),
             "one octave too low": lambda x, r: by_autocorrelation(x, r) / 2,
             "begin the search at rate / 400": lambda x, r: r / (r // 400),
+            "the rate isn't always 8,000": lambda x, r: by_autocorrelation(x, r) * 8000 / r,
+            "near lag 0 every wave": lambda x, r: float(r),
             "lag and index differ": lambda x, r: r / (r / by_autocorrelation(x, r) - r // 400),
         },
     ),
@@ -40,6 +42,7 @@ CASES = {
         wrong={
             "one number a clip": lambda s, k: dealt(s, k)[:5],
             "the numbers are 0, 1 and 2": lambda s, k: s,
+            "numbered the speakers afresh": lambda s, k: s % k,
             "was trained on": lambda s, k: torch.arange(len(s)) % k,
             "deal them out evenly": lambda s, k: (s > 5).long() + (s > 8).long(),
         },
