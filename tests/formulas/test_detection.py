@@ -69,6 +69,14 @@ def test_radius_by_hand(size, t, radius):
     assert_close(found, torch.tensor([radius], dtype=torch.float64), atol=1e-12, rtol=0)
 
 
+@given(w=st.floats(0.5, 200), h=st.floats(0.5, 200), t=st.floats(0.05, 1, exclude_max=True))
+def test_the_box_that_shrinks_is_the_worst_case_of_the_three(w, h, t):
+    # 4 r² − 2 (w + h) r + (1 − t) w h = 0, its smaller root by NumPy
+    shrunk = min(np.roots([4, -2 * (w + h), (1 - t) * w * h]).real)
+    radius = gaussian_radius(torch.tensor([[w, h]], dtype=torch.float64), min_iou=t)
+    assert radius.item() == pytest.approx(shrunk, rel=1e-6, abs=1e-9)
+
+
 def test_radius_is_not_that_of_the_published_code():
     """CornerNet divides by 2 where twice the leading coefficient is due, and adds the root."""
     w = h = 10.0
@@ -100,6 +108,7 @@ def test_radius_has_the_right_gradient():
     ("sizes", "options", "error", "words"),
     [
         (torch.ones(3), {}, ValueError, r"\(n, 2\), width and height"),
+        (torch.ones(1, 3), {}, ValueError, r"\(n, 2\), width and height"),
         (torch.tensor([[1.0, 0.0]]), {}, ValueError, "has no area"),
         (torch.tensor([[1.0, math.inf]]), {}, ValueError, "must be finite"),
         (torch.ones(1, 2), {"min_iou": 0}, ValueError, r"\(0, 1\], got 0"),
@@ -166,12 +175,15 @@ def test_no_boxes_give_an_empty_map():
         ([[0.0, 0.0, 4.0, 5.0]], [0], ValueError, "beyond the image"),
         ([[0.0, 0.0, 4.0, 4.0], [3.0, 1.0, 3.0, 2.0]], [0, 0], ValueError, "box 1 .* no area"),
         ([[4.0, 0.0, 0.0, 4.0]], [0], ValueError, "no area"),
+        ([[0.0, 2.0, 4.0, 2.0]], [0], ValueError, "no area"),
+        ([[0.0, 4.0, 4.0, 1.0]], [0], ValueError, "no area"),
         ([[0.0, 0.0, 4.0, 4.0]], [2], ValueError, "labels must lie between 0 and 1"),
         ([[0.0, 0.0, 4.0, 4.0]], [-1], ValueError, "labels must lie between 0 and 1"),
         ([[0.0, 0.0, 4.0, 4.0]], [0, 1], ValueError, r"shape \(1,\)"),
         ([[0.0, 0.0, 4.0, 4.0]], [0.0], TypeError, "must be integers"),
         ([[0.0, 0.0, 4.0, math.nan]], [0], ValueError, "NaN"),
         ([[0.0, 0.0, 4.0]], [0], ValueError, r"boxes must be \(n, 4\)"),
+        ([[0.0, 0.0, 4.0, 4.0, 0.0]], [0], ValueError, r"boxes must be \(n, 4\)"),
         ([[0, 0, 4, 4]], [0], TypeError, "floating-point"),
     ],
 )
@@ -362,6 +374,7 @@ def test_matching_by_hand():
     ("overlaps", "threshold", "error", "words"),
     [
         (torch.ones(2), 0.5, ValueError, "must be a matrix"),
+        (torch.ones(1, 1, 1), 0.5, ValueError, "must be a matrix"),
         (torch.full((1, 1), 1.5), 0.5, ValueError, r"lie in \[0, 1\]"),
         (torch.full((1, 1), math.nan), 0.5, ValueError, "no NaN"),
         (torch.ones(1, 1), 0, ValueError, "threshold"),
