@@ -17,10 +17,10 @@ French. Word pieces are learned on the training sentences of all three languages
 as known, its translations don't. Test: the first 300 captions of 2016, most probable piece each
 time.
 
-The budget is that of one CPU thread shared with others: about five minutes of CPU time for names,
-about as much for captions. The parents are far from trained to the end, and so are the captions'
-children. Steps were set in advance; the children's rate is the better one of 3e-4 and 1e-3 for
-German names with 50 pairs.
+The budget is that of one CPU thread shared with others: about four minutes of CPU time for names,
+eight for captions, and a little more than one for the parent. The parents are far from trained to
+the end, and so are the captions' children. Steps were set in advance; the children's rate is the
+better one of 3e-4 and 1e-3 for German names with 50 pairs.
 
 The environment variable SHARE, such as 0.01, cuts all steps for a trial.
 """
