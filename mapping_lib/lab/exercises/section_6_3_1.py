@@ -28,9 +28,12 @@ def two_frames(answer: Any) -> str | None:
             "that is the path a, a alone; two more collapse to it": a * a,
             "a before the blank and a after it are two paths": a * a + blank * a,
             "that is of a and blank together: the path blank, blank is no a": (a + blank) ** 2,
+            "that counts a, b and b, a too: they stand for two labels": 1 - (1 - a) ** 2,
+            "that is one path; others collapse to it as well": blank * a,
+            "that is the likeliest path, which stands for nothing": blank**2,
             "give the probability, not the loss": -float(torch.tensor(right).log()),
         },
-        tolerance=5e-3,
+        tolerance=1.5e-2,
     )
 
 
@@ -49,6 +52,8 @@ def repeated_digits(answer: Any) -> str | None:
             "the second is divided by the digits said, not by those heard": (steps, 2 / 3),
             "the second is a share: divide by the number of digits said": (steps, 2.0),
             "the second counts both digits that are missing": (steps, 1 / 5),
+            "the second is the share of errors, not of what is right": (steps, 3 / 5),
+            "the second is a share, not a percentage": (steps, 40.0),
             "swapped: first the steps, then the error rate": (rate, steps),
         },
         tolerance=1e-3,
@@ -115,6 +120,7 @@ def error_rate(answer: Callable[..., Any]) -> str | None:
                 ),
                 "divide by the words said, not by those heard": swapped,
                 "an error rate can be above 1: don't cut it off": min(right, 1.0),
+                "give a share, not a percentage": 100 * right,
                 "it counts the errors and doesn't divide by the words": right
                 * sum(len(text.split()) for text in said),
                 "words are compared place by place: one that is left out shifts all others": (

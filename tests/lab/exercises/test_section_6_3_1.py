@@ -33,6 +33,9 @@ CASES = {
             "the path a, a alone": 1 / 9,
             "two paths": 1 / 9 + 1 / 6,
             "is no a": (5 / 6) ** 2,
+            "stand for two labels": 5 / 9,
+            "that is one path": 1 / 6,
+            "the likeliest path": 1 / 4,
             "not the loss": 0.811,
         },
     ),
@@ -44,6 +47,8 @@ CASES = {
             "no blank is needed before": (10, 0.4),
             "not by those heard": (8, 2 / 3),
             "is a share": (8, 2),
+            "not of what is right": (8, 0.6),
+            "not a percentage": (8, 40),
             "swapped": (0.4, 8),
         },
     ),
@@ -66,6 +71,7 @@ CASES = {
             "not by those heard": lambda said, heard: wer(heard, said) if any(heard) else 1.0,
             "don't cut it off": lambda said, heard: min(wer(said, heard), 1.0),
             "place by place": by_place,
+            "not a percentage": lambda said, heard: 100 * wer(said, heard),
             "doesn't divide": lambda said, heard: (
                 word_errors(said, heard)["wer"] * sum(len(text.split()) for text in said)
             ),
