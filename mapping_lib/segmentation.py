@@ -12,8 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, one_hot
 
-from mapping_lib._checks import require_finite, require_float, require_number, require_tensor
-from mapping_lib._checks import seen, shape
+from mapping_lib._checks import (
+    require_finite,
+    require_float,
+    require_number,
+    require_tensor,
+    seen,
+    shape,
+)
 
 __all__ = [
     "IGNORED",

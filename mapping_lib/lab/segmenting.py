@@ -77,8 +77,8 @@ class Decoder(nn.Module):
     """Feature maps to logits at stride 2, as in a U-Net :cite:p:`ronneberger2015unet`.
 
     From the coarsest map down, what is known so far is brought to the size of the next finer map,
-    laid beside it, and both are mixed by a convolution of 3 × 3. Group norm, which is the same in
-    training and use.
+    laid beside it, and both are mixed by a convolution of 3 × 3. The maps, whose scales differ, are
+    normalised first. Group norm, which is the same in training and use.
 
     Parameters
     ----------
@@ -93,6 +93,7 @@ class Decoder(nn.Module):
     def __init__(self, classes: int, *, width: int = 32, skips: bool = True) -> None:
         super().__init__()
         self.skips = skips
+        self.norm = nn.ModuleList([nn.GroupNorm(1, channels) for channels in WIDTHS])
         self.first = nn.Conv2d(WIDTHS[-1], width, 1)
         self.mix = nn.ModuleList(
             [
@@ -108,8 +109,9 @@ class Decoder(nn.Module):
 
     def forward(self, levels: Levels) -> Tensor:
         """Map the five levels to logits (n, classes, height / 2, width / 2)."""
-        x: Tensor = self.first(levels[-1])
-        for mix, level in zip(self.mix, levels[-2::-1], strict=True):
+        alike = [norm(level) for norm, level in zip(self.norm, levels, strict=True)]
+        x: Tensor = self.first(alike[-1])
+        for mix, level in zip(self.mix, alike[-2::-1], strict=True):
             x = interpolate(x, level.shape[-2:], mode="nearest")
             x = mix(torch.cat([x, level], 1) if self.skips else x)
         logits: Tensor = self.last(x)
