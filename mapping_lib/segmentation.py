@@ -49,7 +49,7 @@ def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     it has.
 
     Taught in :ref:`semantic-segmentation` (section 6.1.3).
-    Source: :cite:t:`milletari2016vnet`, section 3, there for two classes.
+    Source: :cite:t:`milletari2016vnet`, there for two classes.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def pixel_entropy(logits: Tensor) -> Tensor:
     Its mean over the pixels of unlabelled images is the loss of entropy minimisation.
 
     Taught in :ref:`semantic-segmentation` (section 6.1.3).
-    Source: :cite:t:`vu2019advent`, eq. 2.
+    Source: :cite:t:`vu2019advent`.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def class_balanced_thresholds(logits: Tensor, *, share: float) -> Tensor:
     hard ones. A class that no pixel is called has the threshold 1.
 
     Taught in :ref:`semantic-segmentation` (section 6.1.3).
-    Source: :cite:t:`zou2018unsupervised`, algorithm 2.
+    Source: :cite:t:`zou2018unsupervised`.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def pseudo_labels(logits: Tensor, *, thresholds: Tensor | float) -> Tensor:
         \qquad p_i = \operatorname{softmax}(z_i)
 
     Taught in :ref:`semantic-segmentation` (section 6.1.3).
-    Source: :cite:t:`zou2018unsupervised`, eq. 7.
+    Source: :cite:t:`zou2018unsupervised`.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def boundary_band(mask: Tensor, *, radius: int = 1) -> Tensor:
     Ignored pixels are neither in the band nor another class.
 
     Taught in :ref:`semantic-segmentation` (section 6.1.3).
-    Source: :cite:t:`kohli2009robust`, section 5, who score the band alone (their "trimap").
+    Source: :cite:t:`kohli2009robust`, who score the band alone.
 
     Parameters
     ----------
