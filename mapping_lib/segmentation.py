@@ -115,8 +115,8 @@ def pixel_entropy(logits: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> pixel_entropy(torch.tensor([[[0.0, 9.0], [0.0, -900.0]]]))
-    tensor([[1., 0.]])
+    >>> pixel_entropy(torch.tensor([[[0.0, 1.0986], [0.0, 0.0]]]))  # p = 1/2 and p = 3/4
+    tensor([[1.0000, 0.8113]])
     """
     _require_maps(logits)
     log_p = logits.log_softmax(1)
@@ -274,10 +274,10 @@ def boundary_band(mask: Tensor, *, radius: int = 1) -> Tensor:
         raise ValueError(f"radius must be a whole number of pixels from 1, got {radius!r}")
     labels = mask.double()[:, None]
     known = (mask != IGNORED)[:, None]
-    window = {"kernel_size": 2 * radius + 1, "stride": 1, "padding": radius}
-    high = max_pool2d(labels.masked_fill(~known, -torch.inf), **window)
-    low = -max_pool2d((-labels).masked_fill(~known, -torch.inf), **window)
-    return (known & (high > low))[:, 0]
+    high = max_pool2d(labels.masked_fill(~known, -torch.inf), 2 * radius + 1, 1, radius)
+    low = -max_pool2d((-labels).masked_fill(~known, -torch.inf), 2 * radius + 1, 1, radius)
+    band: Tensor = (known & (high > low))[:, 0]
+    return band
 
 
 def _labelled(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,8 @@ coco: COCO-128, the categories of masks in five groups and the rest: 100 images 
 to learn, 100 of val2017 to test. `low` and `high` bound the middle 95 % of mIoU over 500 draws of
 test images. A seed draws new layers and the order.
 
-On a GPU images are larger, steps and seeds more: each file says what it was measured with. Rates,
+What is stored was measured on one CPU thread: scenes of 48 px, COCO's images of 64, three seeds,
+few steps. On a GPU the recipe takes larger images, more steps and five seeds by itself. Rates,
 steps, thresholds and weights were not tuned, with one exception: that the decoder normalises the
 maps was decided by one run with 100 scenes, whose loss fell faster so; its test mIoU was seen, too.
 With 500 scenes the decoder's steps are more, because after 300 its training loss had not fallen.
@@ -71,13 +72,14 @@ clock = time.perf_counter if GPU else time.process_time
 PACKAGES = ("torch", "torchvision", "timm", "pillow", "numpy")
 DATA, WEIGHTS = ("photographs", "rendered-glyphs"), ("efficientnet-lite0",)
 SEEDS, COUNTS = range(5 if GPU else 3), (20, 100, 500)
-SIZE, REAL_SIZE = (96, 128) if GPU else (64, 64)
+SIZE, REAL_SIZE = (96, 128) if GPU else (48, 64)
 SIDES, TEST, UNLABELLED = (0.2, 0.6), 100, 100
 CONFIDENCE, SHARE = 0.9, 0.5
+FEWER = {} if GPU else {"ImageNet, frozen, cross-entropy alone": (100,), "random, all": (20, 500)}
 BATCH = 16 if GPU else 8
-STEPS = dict.fromkeys(COUNTS, 1000) if GPU else {20: 300, 100: 400, 500: 900}
+STEPS = dict.fromkeys(COUNTS, 1000) if GPU else {20: 300, 100: 300, 500: 600}
 FROZEN = Course(steps=STEPS[100], batch=BATCH, decoder_rate=3e-3)
-ALL = Course(steps=400 if GPU else 50, batch=BATCH, decoder_rate=1e-3, encoder_rate=3e-4)
+ALL = Course(steps=400 if GPU else 40, batch=BATCH, decoder_rate=1e-3, encoder_rate=3e-4)
 SCRATCH = Course(
     steps=1200 if GPU else 100,
     batch=32 if GPU else 8,
@@ -85,7 +87,7 @@ SCRATCH = Course(
     encoder_rate=2e-3,
     statistics_fixed=False,
 )
-AGAIN = Course(steps=300 if GPU else 100, batch=BATCH, decoder_rate=1e-3)
+AGAIN = Course(steps=300 if GPU else 60, batch=BATCH, decoder_rate=1e-3)
 SETTINGS = {"optimiser": "Adam, rate falling to 0 along a cosine", "augmentation": "mirror images"}
 FIRST = f"{FROZEN.steps} steps of {BATCH} scenes, rate 3e-3"
 BY_COUNT = " and ".join(f"{steps} for {count} scenes" for count, steps in STEPS.items())
@@ -201,7 +203,7 @@ def scenes_table(seeds: Sequence[int], *methods: str) -> None:
             {"method": method, "scenes": count, "seed": seed}
             for seed in seeds
             for method in methods
-            for count in (COUNTS[:2] if method.endswith("alone") else COUNTS)
+            for count in FEWER.get(method, COUNTS)
         ],
         row,
     )
@@ -210,8 +212,6 @@ def scenes_table(seeds: Sequence[int], *methods: str) -> None:
 REPAIRS = {
     "source only": "A decoder taught by 100 clear scenes on ImageNet's frozen maps, as it is.",
     "statistics": "Batch norm's statistics replaced by those of unlabelled scenes.",
-    "statistics of each domain": "The same, but the decoder, too, was taught on maps with the "
-    "statistics of the clear scenes it learned from.",
     "entropy, weight 0.01": f"{AGAIN.steps} more steps of the decoder on the clear scenes, with "
     "the entropy of the unlabelled ones, weighted by 0.01.",
     "entropy, weight 0.1": "The same with the weight 0.1.",
@@ -244,14 +244,6 @@ def jitter_segmenter(seed: int) -> Segmenter:
     return trained(Segmenter(names(found), seed=seed), found, own(FROZEN), seed)
 
 
-@cache
-def own_statistics_segmenter(seed: int) -> Segmenter:
-    """Train the decoder on maps whose batch norm has the statistics of the clear scenes."""
-    found = draw(100, seed)
-    segmenter = adapt_statistics(Segmenter(names(found), seed=seed), found.images)
-    return trained(segmenter, found, own(FROZEN), seed)
-
-
 def repaired(method: str, target: Scenes, seed: int) -> Segmenter:
     """Return the segmenter of a method, adapted to unlabelled scenes of the target."""
     if method == "labelled target":
@@ -259,9 +251,7 @@ def repaired(method: str, target: Scenes, seed: int) -> Segmenter:
     learned, segmenter = draw(100, seed), copied(on_frozen(100, seed)[0])
     if method == "jitter":
         segmenter = copied(jitter_segmenter(seed))
-    elif method == "statistics of each domain":
-        segmenter = copied(own_statistics_segmenter(seed))
-    if "statistics" in method:
+    if method == "statistics":
         adapt_statistics(segmenter, target.images)
     if "self-training" in method:
         sure = {"share": SHARE} if "balanced" in method else {"threshold": CONFIDENCE}
@@ -298,8 +288,7 @@ def shift_table(seeds: Sequence[int]) -> None:
         values, guesses = measured(repaired(key["method"], target, seed), test)
         return values | {"ground": round(float((guesses == 0).float().mean()), 4)}
 
-    clear = ("source only", "statistics", "statistics of each domain", "jitter")
-    cases = [("clear", method) for method in clear]
+    cases = [("clear", method) for method in ("source only", "statistics", "jitter")]
     cases += [(shift, method) for shift in ("fog", "night") for method in REPAIRS]
     recorder.measure(
         [

@@ -379,7 +379,7 @@ def encoded(segmenter: Segmenter, images: Tensor, *, batch: int = 64) -> Levels:
     was = segmenter.encoder.training
     segmenter.encoder.eval()
     with torch.no_grad():
-        parts = [segmenter.encoder(part.to(segmenter.place)) for part in images.split(batch)]
+        parts = [segmenter.encoder(part.to(segmenter.place)) for part in torch.split(images, batch)]
     segmenter.encoder.train(was)
     return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
@@ -393,7 +393,7 @@ def logits_of(
     with torch.no_grad():
         parts = [
             segmenter(part.to(segmenter.place)).float().cpu()
-            for part in torch.stack(list(images)).split(batch)
+            for part in torch.split(torch.stack(list(images)), batch)
         ]
     segmenter.train(was)
     return torch.cat(parts)
@@ -408,7 +408,7 @@ def adapt_statistics(
     segmenter: Segmenter, images: Sequence[Tensor] | Tensor, *, batch: int = 32
 ) -> Segmenter:
     """Replace batch norm's stored statistics by those of unlabelled images, and nothing else."""
-    parts = torch.stack(list(images)).split(batch)
+    parts = torch.split(torch.stack(list(images)), batch)
     adabn(segmenter.encoder, [part.to(segmenter.place) for part in parts])
     return segmenter.eval()
 

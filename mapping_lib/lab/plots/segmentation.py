@@ -36,7 +36,8 @@ def painted(mask: Tensor) -> Pixels:
         raise ValueError(f"class {most} has no colour; there are {len(PAINTS)}, from 0")
     table = np.ones((IGNORED + 1, 3), np.float32)
     table[: len(PAINTS)] = [to_rgb(COLOURS[name]) for name in PAINTS]
-    return table[numbers]
+    picture: Pixels = table[numbers]
+    return picture
 
 
 def draw_masks(
