@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from mapping_lib.lab.data import Scenes
-from mapping_lib.lab.detecting import Levels, Pyramid
+from mapping_lib.lab.detecting import Levels, Pyramid, _batches
 from mapping_lib.lab.machine import device as choose_device
 from mapping_lib.lab.machine import seeded
 from mapping_lib.parameters import adabn
@@ -313,15 +313,15 @@ def train(
         raise ValueError("an entropy's weight and unlabelled images are due together")
     frozen = course.encoder_rate == 0
     segmenter.to(choose_device(device)).eval()
-    batches = _Batches(segmenter, *_mirrored(found), frozen=frozen)
-    if (batches.masks == IGNORED).all():
+    labelled = _Batches(segmenter, *_mirrored(found), frozen=frozen)
+    if (labelled.masks == IGNORED).all():
         raise ValueError("no pixel is labelled, so there is nothing to learn from")
     generator = torch.Generator().manual_seed(seed)
-    order = _order(len(batches.masks), course.batch, course.steps, generator)
+    order = _batches(len(labelled.masks), course.batch, course.steps, generator)
     others: Iterator[Tensor] = iter(())
     if unlabelled is not None:
         free = _Batches(segmenter, unlabelled, None, frozen=frozen)
-        others = _order(len(unlabelled), course.batch, course.steps, generator)
+        others = _batches(len(unlabelled), course.batch, course.steps, generator)
     segmenter.train()
     if frozen or course.statistics_fixed:
         segmenter.encoder.eval()
@@ -333,7 +333,7 @@ def train(
     losses = []
     for rows in order:
         loss = segmentation_loss(
-            batches.logits(rows), batches.masks[rows.to(segmenter.place)], dice=course.dice
+            labelled.logits(rows), labelled.masks[rows.to(segmenter.place)], dice=course.dice
         )
         losses.append(loss.detach())
         if unlabelled is not None:
@@ -535,13 +535,3 @@ def _mirrored(found: Scenes) -> tuple[Tensor, Tensor]:
     """Stack images and masks, each once more seen in a mirror."""
     masks, images = masks_of(found), torch.stack(found.images)
     return torch.cat([images, images.flip(3)]), torch.cat([masks, masks.flip(2)])
-
-
-def _order(n: int, batch: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Draw the rows of `steps` batches, epoch by epoch; an epoch's last small batch is left out."""
-    done = 0
-    while done < steps:
-        for rows in torch.split(torch.randperm(n, generator=generator), batch):
-            if done < steps and (len(rows) == batch or n < batch):
-                yield rows
-                done += 1
