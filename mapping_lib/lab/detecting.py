@@ -56,6 +56,7 @@ class Pyramid(nn.Module):
 
     mean: Tensor
     std: Tensor
+    stages: tuple[int, ...] = STAGES
 
     def __init__(self, *, pretrained: bool = True) -> None:
         super().__init__()
@@ -67,12 +68,12 @@ class Pyramid(nn.Module):
         self.register_buffer("std", model.std, persistent=False)
 
     def forward(self, images: Tensor) -> Levels:
-        """Map images (n, 3, height, width) in [0, 1] to four maps, the finest first."""
+        """Map images (n, 3, height, width) in [0, 1] to one map a stage, the finest first."""
         x = self.stem((images - self.mean) / self.std)
         levels = []
         for number, block in enumerate(self.blocks):
             x = block(x)
-            if number in STAGES:
+            if number in self.stages:
                 levels.append(x)
         return tuple(levels)
 

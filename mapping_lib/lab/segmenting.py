@@ -62,15 +62,7 @@ GROUPS = {
 class Encoder(Pyramid):
     """Images to feature maps of five strides: as the detector's pyramid, with a finer map more."""
 
-    def forward(self, images: Tensor) -> Levels:
-        """Map images (n, 3, height, width) in [0, 1] to five maps, the finest first."""
-        x = self.stem((images - self.mean) / self.std)
-        levels = []
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if number in STAGES:
-                levels.append(x)
-        return tuple(levels)
+    stages = STAGES
 
 
 class Decoder(nn.Module):
