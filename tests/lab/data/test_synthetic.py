@@ -3,10 +3,8 @@ import lzma
 import tarfile
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from make_speech import DIGITS, MOODS, VOICES, coded
 
 from mapping_lib.lab import registry
 from mapping_lib.lab.data.synthetic import LABELS, LANGUAGES, SPLITS, synthetic_speech
@@ -97,12 +95,10 @@ def test_what_is_there():
     digits = synthetic_speech()
     assert (len(digits), len(digits.voices), digits.classes[7]) == (640, 32, "7")
     assert digits.speakers.bincount().tolist() == [20] * 32
-    assert set(synthetic_speech(split="test").voices) == set(VOICES["test"])
     for language in ("de", "es", "cmn"):
         assert len(synthetic_speech(language=language)) == 80
     assert len(synthetic_speech("commands")) == 256
     assert [len(synthetic_speech("prosody", language=k)) for k in ("en", "de")] == [96, 96]
-    assert {len(words) for words in DIGITS.values()} == {10}
 
 
 def test_sounds_are_whole():
@@ -129,15 +125,6 @@ def test_moods_differ_as_they_were_set():
         }
         assert mean["angry"][0] > mean["calm"][0] > mean["sad"][0]
         assert mean["angry"][1] < mean["calm"][1] < mean["sad"][1]
-    assert tuple(MOODS) == clips.classes
-
-
-def test_coding_loses_little():
-    wave = np.sin(np.arange(4000) / 7) * np.linspace(0.02, 0.9, 4000)
-    stored = np.frombuffer(coded(wave), np.int8)
-    back = np.sign(stored) * (256 ** (np.abs(stored) / 63.0) - 1) / 255
-    noise = np.square(back - wave).sum() / np.square(wave).sum()
-    assert -36 < 10 * np.log10(noise) < -28  # the theory of mu-law with 7 bits: about -32 dB
 
 
 def test_the_shipped_file_is_the_registered_one():
