@@ -6,7 +6,6 @@ from torch.testing import assert_close
 
 from mapping_lib.lab.parallel import (
     copies,
-    french_parent,
     kinds_of_error,
     read_parallel,
     short_names,
@@ -283,11 +282,3 @@ def test_kinds_of_error():
     ]
     sources, found, wanted, kinds = zip(*rows, strict=True)
     assert kinds_of_error(sources, found, wanted) == list(kinds)
-
-
-def test_french_parent_is_the_shipped_one():
-    parent, known = french_parent()
-    assert len(known) == parent.table.num_embeddings
-    test = short_names("fr")[1]
-    found = translate(parent, known, test.sources, longest=25)
-    assert scored(found, test.targets)["chrf"] > 0.45
