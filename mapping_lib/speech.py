@@ -431,7 +431,7 @@ def ge2e_loss(embeddings: Tensor, *, scale: float | Tensor = 10.0) -> Tensor:
     norms = embeddings.norm(dim=2, keepdim=True)
     if (norms == 0).any():
         raise ValueError("an embedding is zero and has no direction; has the network died?")
-    if not (factor := float(torch.as_tensor(scale).detach())) > 0:
+    if not (factor := float(scale.detach() if isinstance(scale, Tensor) else scale)) > 0:
         raise ValueError(f"scale must be positive, got {factor:g}")
     unit = embeddings / norms
     speakers, utterances, _ = unit.shape

@@ -25,7 +25,7 @@ def tracked_files():
 
 def test_files_are_of_reasonable_size():
     sizes = {f: f.stat().st_size for f in tracked_files()}
-    assert sum(sizes.values()) < 30 * MIB
+    assert sum(sizes.values()) < 50 * MIB  # 45 executed notebooks with their figures
     too_large = {str(f): s for f, s in sizes.items() if s > 3 * MIB}
     assert not too_large
 
