@@ -62,6 +62,7 @@ from mapping_lib.lab.data.types import Texts
 from mapping_lib.lab.language import Encoder, minilm
 from mapping_lib.lab.machine import device, seeded
 from mapping_lib.lab.results import Method, Recorder
+from mapping_lib.lab.schedules import warm_up
 from mapping_lib.lab.text_classifiers import (
     BagOfPieces,
     TextNetwork,
@@ -70,7 +71,6 @@ from mapping_lib.lab.text_classifiers import (
     piece_ids,
     solved_head,
     tune,
-    warm_up,
 )
 from mapping_lib.lab.training import fit, predict
 from mapping_lib.metrics import expected_calibration_error

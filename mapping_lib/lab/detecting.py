@@ -360,7 +360,7 @@ def train(
     detector.to(place).eval()
     both = mirrored(found)
     images, due = torch.stack(both.images), wanted(both).to(place)
-    levels = pyramid_maps(detector, images) if frozen else ()
+    levels = pyramid_maps(detector.pyramid, images) if frozen else ()
     detector.train()
     if frozen or course.statistics_fixed:
         detector.pyramid.eval()
@@ -388,14 +388,13 @@ def train(
     return detector.eval()
 
 
-def pyramid_maps(detector: Detector, images: Tensor, *, batch: int = 64) -> Levels:
-    """Return the pyramid's maps of all images, eval mode, without gradients."""
-    place = detector.pyramid.mean.device
-    was = detector.pyramid.training
-    detector.pyramid.eval()
+def pyramid_maps(pyramid: Pyramid, images: Tensor, *, batch: int = 64) -> Levels:
+    """Return a pyramid's maps of all images, eval mode, without gradients."""
+    place, was = pyramid.mean.device, pyramid.training
+    pyramid.eval()
     with torch.no_grad():
-        parts = [detector.pyramid(part.to(place)) for part in torch.split(images, batch)]
-    detector.pyramid.train(was)
+        parts = [pyramid(part.to(place)) for part in torch.split(images, batch)]
+    pyramid.train(was)
     return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from mapping_lib.lab.archives import reading
 from mapping_lib.lab.boxes import _decoded, _pictures
 from mapping_lib.lab.data import Scenes
+from mapping_lib.lab.segmenting import chosen
 from mapping_lib.segmentation import IGNORED
 
 _LOSSY = (".jpg", ".jpeg", ".webp")
@@ -182,12 +183,5 @@ def _shown(mask: Tensor | None) -> set[int]:
 
 
 def _rows(found: OwnScenes, rows: Sequence[int], split: str) -> OwnScenes:
-    return replace(
-        found,
-        images=tuple(found.images[i] for i in rows),
-        boxes=tuple(found.boxes[i] for i in rows),
-        labels=tuple(found.labels[i] for i in rows),
-        masks=tuple(found.masks[i] for i in rows),
-        files=tuple(found.files[i] for i in rows),
-        split=split,
-    )
+    files = tuple(found.files[i] for i in rows)
+    return replace(chosen(found, rows), files=files, split=split)

@@ -22,6 +22,7 @@ from mapping_lib.lab.hearing import (
 )
 from mapping_lib.lab.machine import seeded
 from mapping_lib.lab.registry import locate
+from mapping_lib.lab.schedules import warm_up
 
 __all__ = [
     "Recogniser",
@@ -294,7 +295,7 @@ def train_recogniser(
         {"params": list(model.encoder.parameters()), "lr": encoder_rate or rate},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _Schedule(steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warm_up(steps))
     losses = []
     model.train()
     for rows in _batches(features, batch_size, steps, generator):
@@ -361,7 +362,7 @@ def pretrain_encoder(
         head = nn.Linear(encoder.width, GROUPS).to(place)
     parameters = [*encoder.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _Schedule(steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, warm_up(steps))
     losses = []
     for rows in _batches(features, batch_size, steps, generator):
         hidden = [_spans(len(groups[i]), generator) for i in rows]
@@ -489,17 +490,6 @@ def speech_recogniser() -> Recogniser:
     model = Recogniser()
     model.load_state_dict({name: value.float() for name, value in state.items()})
     return model.eval()
-
-
-@dataclass(frozen=True)
-class _Schedule:
-    """A factor on the rate: up for a tenth of the steps, then down to zero in a straight line."""
-
-    steps: int
-
-    def __call__(self, step: int) -> float:
-        rise = max(self.steps // 10, 1)
-        return min((step + 1) / rise, (self.steps - step) / max(self.steps - rise, 1))
 
 
 def _stacked(features: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from mapping_lib.lab.data import Scenes
-from mapping_lib.lab.detecting import Levels, Pyramid, _batches
+from mapping_lib.lab.detecting import Levels, Pyramid, _batches, pyramid_maps
 from mapping_lib.lab.machine import device as choose_device
 from mapping_lib.lab.machine import seeded
 from mapping_lib.parameters import adabn
@@ -22,6 +23,8 @@ from mapping_lib.segmentation import (
     pseudo_labels,
     soft_dice_loss,
 )
+
+Found = TypeVar("Found", bound=Scenes)
 
 STAGES = (0, 1, 2, 4, 6)
 """The blocks of EfficientNet-Lite0 that are read, at strides 2, 4, 8, 16 and 32."""
@@ -185,7 +188,7 @@ def masks_of(found: Scenes) -> Tensor:
     return torch.stack(masks)
 
 
-def chosen(found: Scenes, rows: Sequence[int]) -> Scenes:
+def chosen(found: Found, rows: Sequence[int]) -> Found:
     """Return some of the scenes, in the order given."""
     return replace(
         found,
@@ -354,7 +357,7 @@ class _Batches:
         self, segmenter: Segmenter, images: Tensor, masks: Tensor | None, *, frozen: bool
     ) -> None:
         self.segmenter = segmenter
-        self.levels = encoded(segmenter, images) if frozen else ()
+        self.levels = pyramid_maps(segmenter.encoder, images) if frozen else ()
         self.images = images.to(segmenter.place)
         self.masks = torch.empty(0) if masks is None else masks.to(segmenter.place)
 
@@ -364,16 +367,6 @@ class _Batches:
             return self.segmenter.decode(tuple(level[rows] for level in self.levels))
         logits: Tensor = self.segmenter(self.images[rows])
         return logits
-
-
-def encoded(segmenter: Segmenter, images: Tensor, *, batch: int = 64) -> Levels:
-    """Return the encoder's maps of all images, eval mode, without gradients."""
-    was = segmenter.encoder.training
-    segmenter.encoder.eval()
-    with torch.no_grad():
-        parts = [segmenter.encoder(part.to(segmenter.place)) for part in torch.split(images, batch)]
-    segmenter.encoder.train(was)
-    return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
 
 def logits_of(

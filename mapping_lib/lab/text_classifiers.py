@@ -6,9 +6,8 @@ where a text has ended; so :func:`mapping_lib.lab.training.fit` trains them as a
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mapping_lib._names import suggest
 from mapping_lib.lab.language import Encoder
 from mapping_lib.lab.machine import seeded
+from mapping_lib.lab.schedules import warm_up
 from mapping_lib.lab.training import fit
 from mapping_lib.parameters import add_lora, freeze, trainable
 
@@ -391,24 +391,6 @@ def tune(
     )  # fmt: skip
     network.eval()
     return network
-
-
-def warm_up(steps: int) -> Callable[[int], float]:
-    """Return a schedule that rises to 1 in a tenth of the steps and falls to 0 in a line.
-
-    Parameters
-    ----------
-    steps
-        How many there are.
-
-    Examples
-    --------
-    >>> rate = warm_up(20)
-    >>> [rate(step) for step in (0, 1, 2, 11, 20)]
-    [0.5, 1.0, 1.0, 0.5, 0.0]
-    """
-    rise = math.ceil(steps / 10)
-    return lambda step: min((step + 1) / rise, max(0, steps - step) / max(1, steps - rise))
 
 
 def _pieces(encoder: Encoder, texts: Sequence[str]) -> list[tuple[str, ...]]:

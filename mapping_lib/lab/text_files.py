@@ -13,11 +13,11 @@ import torch
 
 from mapping_lib._names import suggest
 from mapping_lib.lab.data.types import Texts
+from mapping_lib.lab.folders import _visible
 
 SEPARATORS = {".csv": ",;\t", ".tsv": "\t"}
 """What may part the columns, by the ending of the file's name; tried in this order."""
 
-_LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 _OTHER_ENCODINGS = "cp1252 (Western European Windows), gb18030 (Chinese) or utf-16"
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -202,15 +202,6 @@ def _folder(folder: Path, encoding: str) -> Iterator[tuple[str, str, str]]:
             if not words:
                 raise ValueError(f"{kind.name}/{path.name} is empty; remove it")
             yield f"{kind.name}/{path.name}", words, kind.name
-
-
-def _visible(folder: Path) -> list[Path]:
-    """List a folder without what is hidden or systems leave there."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and path.name.lower() not in _LEFT_BY_SYSTEMS
-    )
 
 
 def _decoded(path: Path, encoding: str) -> str:

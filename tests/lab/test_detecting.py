@@ -162,7 +162,7 @@ def test_training_depends_on_the_seed_alone(few):
 def test_frozen_maps_give_the_same_step_as_images(few):
     """A frozen pyramid's maps, computed once, are those that each step would compute."""
     model = detector()
-    levels = pyramid_maps(model, torch.stack(few.images), batch=3)
+    levels = pyramid_maps(model.pyramid, torch.stack(few.images), batch=3)
     with torch.no_grad():
         direct = model.eval()(torch.stack(few.images))
         cached = model.head(levels)

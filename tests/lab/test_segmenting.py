@@ -6,6 +6,7 @@ import torch
 from torchmetrics import JaccardIndex
 
 from mapping_lib.lab.data import Scenes
+from mapping_lib.lab.detecting import pyramid_maps
 from mapping_lib.lab.scenes import scenes
 from mapping_lib.lab.segmenting import (
     GROUPS,
@@ -15,7 +16,6 @@ from mapping_lib.lab.segmenting import (
     bootstrap,
     chosen,
     confusions,
-    encoded,
     grouped,
     joined,
     logits_of,
@@ -45,7 +45,7 @@ def test_logits_have_the_images_size_and_the_frozen_way_is_the_same(few):
     images = torch.stack(few.images)
     whole = logits_of(segmenter, images, batch=3)
     assert whole.shape == (4, 7, 32, 32)
-    levels = encoded(segmenter, images, batch=3)
+    levels = pyramid_maps(segmenter.encoder, images, batch=3)
     assert [level.shape[-1] for level in levels] == [16, 8, 4, 2, 1]
     with torch.no_grad():
         assert torch.allclose(segmenter.decode(levels), whole, atol=1e-5)
@@ -54,7 +54,7 @@ def test_logits_have_the_images_size_and_the_frozen_way_is_the_same(few):
 
 def test_without_skips_the_coarsest_map_alone_decides(few):
     segmenter = small(few, skips=False)
-    levels = list(encoded(segmenter, torch.stack(few.images)))
+    levels = list(pyramid_maps(segmenter.encoder, torch.stack(few.images)))
     with torch.no_grad():
         before = segmenter.decode(tuple(levels))
         levels[0] = levels[0] + 1

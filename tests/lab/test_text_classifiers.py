@@ -8,6 +8,7 @@ from torch import nn
 
 from mapping_lib.lab.language import Encoder, minilm
 from mapping_lib.lab.registry import locate
+from mapping_lib.lab.schedules import warm_up
 from mapping_lib.lab.text_classifiers import (
     BagOfPieces,
     TextNetwork,
@@ -17,7 +18,6 @@ from mapping_lib.lab.text_classifiers import (
     require_fitting,
     solved_head,
     tune,
-    warm_up,
 )
 
 TEXTS = ["A cat sleeps.", "Solve a linear system of equations.", "one", "a b c d e f g h i j k"]
