@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -184,4 +185,5 @@ def _shown(mask: Tensor | None) -> set[int]:
 
 def _rows(found: OwnScenes, rows: Sequence[int], split: str) -> OwnScenes:
     files = tuple(found.files[i] for i in rows)
-    return replace(chosen(found, rows), files=files, split=split)
+    kept = cast(OwnScenes, chosen(found, rows))  # of the class that it was given
+    return replace(kept, files=files, split=split)

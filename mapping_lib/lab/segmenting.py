@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +22,6 @@ from mapping_lib.segmentation import (
     pseudo_labels,
     soft_dice_loss,
 )
-
-Found = TypeVar("Found", bound=Scenes)
 
 STAGES = (0, 1, 2, 4, 6)
 """The blocks of EfficientNet-Lite0 that are read, at strides 2, 4, 8, 16 and 32."""
@@ -188,7 +185,7 @@ def masks_of(found: Scenes) -> Tensor:
     return torch.stack(masks)
 
 
-def chosen(found: Found, rows: Sequence[int]) -> Found:
+def chosen(found: Scenes, rows: Sequence[int]) -> Scenes:
     """Return some of the scenes, in the order given."""
     return replace(
         found,
