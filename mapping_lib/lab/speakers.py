@@ -20,7 +20,6 @@ __all__ = [
     "interval_over_speakers",
     "microphones",
     "normalise_scores",
-    "pitch_of",
     "statistics",
     "train_speakers",
     "trials_of",
@@ -248,33 +247,6 @@ def statistics(voices: Voices, *, spread: bool = False) -> Tensor:
         Standard deviations over the clip in place of means.
     """
     return torch.stack([f.std(0) if spread else f.mean(0) for f in voices.features])
-
-
-def pitch_of(wave: Tensor, *, rate: int) -> float:
-    """Return the pitch of a clip in Hz, about: the median over its loud frames.
-
-    In each frame of 40 ms it is the lag between 1/400 and 1/70 s at which the frame resembles
-    itself most.
-
-    Parameters
-    ----------
-    wave
-        Shape (samples,), a tenth of a second at least.
-    rate
-        Samples a second.
-    """
-    size, low, high = round(0.04 * rate), rate // 400, rate // 70
-    frames = wave.unfold(0, size + high, size // 2)  # (frames, samples)
-    now = frames[:, :size]
-    alike = torch.stack(
-        [(now * frames[:, lag : lag + size]).sum(1) for lag in range(low, high + 1)], 1
-    )
-    energy = torch.stack(
-        [frames[:, lag : lag + size].square().sum(1) for lag in range(low, high + 1)], 1
-    )
-    alike = alike / (now.square().sum(1, keepdim=True) * energy + 1e-8).sqrt()
-    loud = now.square().sum(1) >= now.square().sum(1).quantile(0.5)
-    return float(rate / (alike[loud].argmax(1) + low).double().median())
 
 
 @dataclass(frozen=True)

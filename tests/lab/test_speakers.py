@@ -18,7 +18,6 @@ from mapping_lib.lab.speakers import (
     interval_over_speakers,
     microphones,
     normalise_scores,
-    pitch_of,
     statistics,
     train_speakers,
     trials_of,
@@ -145,12 +144,6 @@ def test_interval_holds_the_rate_and_widens_with_the_speakers_differences():
     assert 0 <= low <= trials.error() <= high <= 1
     perfect = trials_of(statistics(VOICES), VOICES)
     assert interval_over_speakers(perfect, draws=20) == (0, 0)
-
-
-def test_pitch_of_a_tone_with_overtones():
-    seconds = torch.arange(8000) / 8000
-    voice = sum(torch.sin(2 * torch.pi * 125 * k * seconds) / k for k in range(1, 6)) / 4
-    assert pitch_of(voice, rate=8000) == pytest.approx(125, rel=0.01)
 
 
 def test_mean_score_of_each_pair_of_speakers():
