@@ -437,7 +437,7 @@ def relational_distance(
     are taken as 0.
 
     Taught in :ref:`distillation` (section 8.3.2).
-    Source: :cite:t:`park2019relational`, eqs. 5 to 8.
+    Source: :cite:t:`park2019relational`, the distance-wise loss.
 
     Parameters
     ----------
@@ -490,7 +490,7 @@ def relational_angle(
     differences.
 
     Taught in :ref:`distillation` (section 8.3.2).
-    Source: :cite:t:`park2019relational`, eqs. 9 and 10.
+    Source: :cite:t:`park2019relational`, the angle-wise loss.
 
     Parameters
     ----------

@@ -293,6 +293,20 @@ def test_angles_by_three_loops(seed):
     assert_close(relational_angle(student, teacher), huber_loss(one, other))
 
 
+def test_angles_at_equal_rows_count_as_right_ones():
+    student = tensor([0, 0], [0, 0], [1, 0], [0, 1])
+    teacher = tensor([0, 0], [1, 0], [1, 1], [0, 2])
+
+    def cosine(rows, i, j, k):
+        one, other = rows[i] - rows[j], rows[k] - rows[j]
+        return one @ other / (one.norm() * other.norm()).clamp_min(1e-30)
+
+    triples = list(itertools.permutations(range(4), 3))
+    one = torch.stack([cosine(student, *triple) for triple in triples])
+    other = torch.stack([cosine(teacher, *triple) for triple in triples])
+    assert_close(relational_angle(student, teacher), huber_loss(one, other))
+
+
 def test_angles_in_closed_form():
     line, corner = tensor([0], [1], [2]), tensor([0, 0], [1, 0], [0, 1])
     half = math.sqrt(0.5)
@@ -365,6 +379,13 @@ def test_no_gradient_reaches_the_teacher_unless_asked(name):
     assert torch.autograd.grad(asked, teacher)[0].norm() > 0
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_hyperparameters_go_by_name(name):
+    loss, one, other = PAIRS[name]
+    with pytest.raises(TypeError, match=r"positional|callable"):
+        loss(normal(*one), normal(*other), True)
+
+
 def test_gradients_of_both_parts_and_of_softening():
     student, teacher = normal(3, 4).requires_grad_(), normal(3, 4, seed=1).requires_grad_()
     labels = torch.tensor([3, 0, 1])
@@ -399,6 +420,10 @@ BAD = {
         lambda: kd_loss(LOGITS, LOGITS[:, :3], temperature=2),
         "the student has 4 classes, the teacher 3; give both the same classes",
     ),
+    "fewer classes": (
+        lambda: kd_loss(LOGITS[:, :3], LOGITS, temperature=2),
+        "the student has 3 classes, the teacher 4; give both the same classes",
+    ),
     "rows": (
         lambda: kd_loss(LOGITS[:2], LOGITS, temperature=2),
         "got 2 rows of the student and 3 of the teacher",
@@ -423,6 +448,10 @@ BAD = {
     "hint": (
         lambda: hint_loss(FEATURES[:, :2], FEATURES),
         r"have shape \(4, 2\), the teacher's \(4, 3\); give a regressor",
+    ),
+    "hint wider": (
+        lambda: hint_loss(FEATURES, FEATURES[:, :2]),
+        r"have shape \(4, 3\), the teacher's \(4, 2\); give a regressor",
     ),
     "hint mapped": (
         lambda: hint_loss(FEATURES, FEATURES, nn.Linear(3, 2).double()),
