@@ -1,6 +1,6 @@
 """Measure what section 8.3.2 compares, and write book/results/distillation_*.json.
 
-    python scripts/results_8_3_2.py digits          (7 CPU minutes)
+    python scripts/results_8_3_2.py digits          (6 CPU minutes)
     python scripts/results_8_3_2.py temperature     (1 CPU minute)
     python scripts/results_8_3_2.py steps           (1 CPU minute)
     python scripts/results_8_3_2.py shift           (2 CPU minutes)
@@ -226,13 +226,13 @@ def measure_digits() -> None:
         "hard, teacher's images": (
             "no labels", partial(lesson, "teacher's own"), hard, [("α = 1", 1.0)]),
         "hints": ("second convolution", partial(lesson, "all"), hard,
-                  weights(0.001, 0.01, 0.1, 1, 10)),
+                  weights(0.001, 0.01, 0.1, 1)),
         "attention": ("both convolutions", partial(lesson, "all"), looks,
-                      weights(0.1, 1, 10, 100, 1000)),
+                      weights(0.1, 1, 10, 100)),
         "distances": ("of features", partial(lesson, "all"), distances,
-                      weights(0.3, 3, 30, 300, 3000)),
+                      weights(0.3, 3, 30, 300)),
         "distances and angles": ("of features", partial(lesson, "all"), both_relations,
-                                 weights(0.3, 3, 30, 300, 3000)),
+                                 weights(0.3, 3, 30, 300)),
         "born again": ("600 labels and a network of the same size", partial(lesson, "same size"),
                        kd, shares[:2]),
     }  # fmt: skip
