@@ -1,0 +1,335 @@
+"""Measure the tables of section 8.3.1 and write them to book/results.
+
+    OMP_NUM_THREADS=1 python scripts/results_8_3_1.py pool
+    OMP_NUM_THREADS=1 MAPPING_DATA=… python scripts/results_8_3_1.py sources
+
+Each file is written after each row; a second call goes on where the first one stopped.
+
+pool: train the ten source networks and write them to book/results/checkpoints.
+
+sources: what each source is worth on each target, by five draws of its labels: the test accuracy of
+a logistic regression on its frozen features, and of the fine-tuned network.
+
+strategies: what each strategy is worth on each target, with 2 and 10 labels a class and three
+draws, from the source whose frozen features have the best cross-validated accuracy.
+
+schedules: a controller of frozen groups against fixed schedules, by equal steps.
+
+joint: the loss of a source added to the target's, kept or dropped, by equal steps.
+"""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from recipes import run_recipe
+
+from mapping_lib.lab import checkpoints, choosing
+from mapping_lib.lab.adjusting import adjust, every, split
+from mapping_lib.lab.choosing import DEVELOPMENT, HELD_OUT, SOURCES, Target
+from mapping_lib.lab.probing import probe
+from mapping_lib.lab.results import Method, Recorder
+from mapping_lib.lab.training import accuracy, predict
+from mapping_lib.strategies import Controller
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "book" / "results"
+SEEDS = range(5)
+COSINE = "controller, cosine alone"
+DATA = [
+    "rendered-glyphs",
+    "photographs",
+    "handwritten-digits",
+    "mnist",
+    "usps",
+    "hymenoptera",
+    "office-caltech10",
+]
+PACKAGES = ["torch", "scikit-learn", "pillow"]
+GENTLE = {"head_rate": 1e-2, "body_rate": 1e-3}
+QUICK = {"head_rate": 1e-2, "body_rate": 3e-3}
+FAST = {"head_rate": 3e-3, "body_rate": 3e-3}
+
+
+def per_class(target: str, level: int = 5) -> int:
+    """Return the labels of a class: with two classes four times as many."""
+    return 4 * level if target == "ants and bees" else level
+
+
+def frozen_accuracy(network: Any, target: Target) -> float:
+    """Return the test accuracy of a logistic regression on frozen features."""
+    train, test = (
+        choosing.frozen_features(network, x) for x in (target.images, target.test_images)
+    )
+    return probe(train, target.labels, test, target.test_labels)
+
+
+def tuned_accuracy(network: Any, target: Target, seed: int, **rates: float) -> float:
+    """Return the test accuracy of a fine-tuned network."""
+    tuned = choosing.fine_tune(network, target, seed=seed, **rates)
+    return accuracy(predict(tuned, target.test_images), target.test_labels)
+
+
+def pool() -> None:
+    """Write the source networks, in half precision."""
+    state = {}
+    for name in SOURCES:
+        network = choosing.pretrain(name)
+        images, labels = choosing.source_problem(name)
+        print(f"{name:14} {accuracy(predict(network, images), labels):.3f} on its own images")
+        state |= {f"{name}/{key}": v.half() for key, v in network.state_dict().items()}
+    choosing.pool_path().parent.mkdir(exist_ok=True)
+    path = checkpoints.save(state, choosing.pool_path())
+    print(path.stat().st_size, sha256(path.read_bytes()).hexdigest())
+
+
+def sources() -> None:
+    """Fill choosing_sources."""
+    recorder = Recorder(
+        RESULTS / "choosing_sources.json",
+        problem="what each source network is worth on each target",
+        recipe="scripts/results_8_3_1.py sources",
+        data=DATA,
+        methods={
+            name: Method(
+                f"a network that learned {classes} classes of {name!r}",
+                chosen="rates and steps on the development target Georgian, one draw",
+            )
+            for name, classes in SOURCES.items()
+        }
+        | {
+            "untrained": Method(
+                "random weights; in place of fine-tuning, training from scratch",
+                chosen="rates and steps on the development target Georgian, one draw",
+            )
+        },
+        packages=PACKAGES,
+        settings={"labels": "5 a class, ants and bees 20", "steps": 60, "Adam's rates": GENTLE}
+        | {"Adam's rates from scratch": FAST},
+    )
+    networks = choosing.pool()
+
+    def row(key: dict[str, Any]) -> dict[str, float]:
+        name, seed = key["target"], key["seed"]
+        target = choosing.target_problem(name, per_class=per_class(name), seed=seed)
+        if key["method"] == "untrained":
+            body = choosing.small_network(2, seed=seed)
+            found = tuned_accuracy(None, target, seed, **FAST)
+        else:
+            body = networks[key["method"]]
+            found = tuned_accuracy(body, target, seed, **GENTLE)
+        return {"tuned": round(found, 4), "frozen": round(frozen_accuracy(body, target), 4)}
+
+    recorder.measure(
+        [
+            {"method": source, "target": target, "seed": seed}
+            for target in (*HELD_OUT, *DEVELOPMENT)
+            for seed in SEEDS
+            for source in (*SOURCES, "untrained")
+        ],
+        row,
+    )
+
+
+def strategies() -> None:
+    """Fill choosing_strategies."""
+    rates = "rates and steps on the development target Georgian, one draw"
+    recorder = Recorder(
+        RESULTS / "choosing_strategies.json",
+        problem="what each strategy is worth on each target",
+        recipe="scripts/results_8_3_1.py strategies",
+        data=DATA,
+        methods={
+            "frozen head": Method("a logistic regression on frozen features", chosen="nothing"),
+            "fine-tuning": Method(
+                "all weights move, the body at a tenth of the rate", chosen=rates
+            ),
+            "fine-tuning, fast body": Method("the body at 0.3 of the rate", chosen=rates),
+            "from scratch": Method("random first weights", chosen=rates),
+        },
+        packages=PACKAGES,
+        settings={"steps": 60, "folds": 3, "source": "by cross-validation of the frozen head"},
+    )
+    networks = choosing.pool()
+
+    def row(key: dict[str, Any]) -> dict[str, float]:
+        name, seed = key["target"], key["seed"]
+        target = choosing.target_problem(
+            name, per_class=per_class(name, key["per_class"]), seed=seed
+        )
+        scores = {
+            source: float(
+                choosing.cross_validated(
+                    choosing.frozen_features(network, target.images), target.labels, folds=3
+                )
+            )
+            for source, network in networks.items()
+        }
+        source = max(scores, key=lambda name: scores[name])
+        if key["method"] == "frozen head":
+            found, score = frozen_accuracy(networks[source], target), scores[source]
+        else:
+            network = None if key["method"] == "from scratch" else networks[source]
+            way = {"fine-tuning": GENTLE, "fine-tuning, fast body": QUICK, "from scratch": FAST}
+            settings = way[key["method"]]
+            found = tuned_accuracy(network, target, seed, **settings)
+            score = choosing.tuned_cross_validated(network, target, seed=seed, **settings)
+        return {
+            "accuracy": round(found, 4),
+            "score": round(score, 4),
+            "labels": len(target.labels),
+            "classes": target.classes,
+            "source": list(SOURCES).index(source),
+        }
+
+    recorder.measure(
+        [
+            {"method": method, "target": target, "per_class": level, "seed": seed}
+            for target in (*HELD_OUT, *DEVELOPMENT)
+            for level in (2, 10)
+            for seed in range(3)
+            for method in ("frozen head", "fine-tuning", "fine-tuning, fast body", "from scratch")
+        ],
+        row,
+    )
+
+
+def schedules() -> None:
+    """Fill adjusting_schedules."""
+    chosen = "defaults, the same on all targets"
+    recorder = Recorder(
+        RESULTS / "adjusting_schedules.json",
+        problem="frozen groups opened by a plan, or by a controller",
+        recipe="scripts/results_8_3_1.py schedules",
+        data=["rendered-glyphs", "photographs", "handwritten-digits"],
+        methods={
+            "frozen": Method("only the head learns", chosen="nothing to choose"),
+            "all at once": Method("all groups learn from the start", chosen="nothing to choose"),
+            "one every 30 steps": Method("a fixed schedule of five groups", chosen="150 / 5"),
+            "controller": Method("opens a group when the held-out loss stalls", chosen=chosen),
+            "all at once, all rows": Method(
+                "as above, but the held-out rows train as well", chosen="nothing to choose"
+            ),
+        },
+        packages=PACKAGES,
+        settings={"source": "all scripts", "steps": 150, "labels a class": "7, and 3 held out"}
+        | {"Adam's rates": GENTLE, "controller": {"patience": 3, "plateau": 0.99, "look": 5}},
+    )
+    start = choosing.pool()["all scripts"].state_dict()
+
+    def row(key: dict[str, Any]) -> dict[str, float]:
+        full = choosing.target_problem(key["target"], per_class=10, seed=key["seed"])
+        train, held = split(full, 3)
+        network = choosing.small_network(full.classes, seed=key["seed"])
+        body = {name: v for name, v in start.items() if not name.startswith("5.")}
+        network.load_state_dict(body, strict=False)
+        plans = {"frozen": lambda _: 1, "one every 30 steps": every(30)}
+        plan = plans.get(key["method"], lambda _: 5)
+        controller = Controller(5)
+        run = adjust(
+            network,
+            full if key["method"].endswith("all rows") else train,
+            held,
+            schedule=controller if key["method"] == "controller" else plan,
+            steps=150,
+            seed=key["seed"],
+        )
+        here = {"target": key["target"], "seed": key["seed"]}
+        recorder.extend("decisions", [here | vars(made) for made in controller.decisions])
+        return {"accuracy": round(run.accuracies[-1], 4), "unfrozen": run.unfrozen[-1]}
+
+    recorder.measure(
+        [
+            {"method": method, "target": target, "seed": seed}
+            for target in ("Armenian", "handwritten", "photographs")
+            for seed in SEEDS
+            for method in (
+                "frozen",
+                "all at once",
+                "one every 30 steps",
+                "controller",
+                "all at once, all rows",
+            )
+        ],
+        row,
+    )
+
+
+def joint() -> None:
+    """Fill adjusting_sources."""
+    recorder = Recorder(
+        RESULTS / "adjusting_sources.json",
+        problem="rendered digits beside few handwritten ones, with right and with wrong labels",
+        recipe="scripts/results_8_3_1.py joint",
+        data=["rendered-glyphs", "handwritten-digits"],
+        methods={
+            "target alone": Method("no source", chosen="nothing to choose"),
+            "joint": Method("both losses, equal weights", chosen="nothing was tuned"),
+            "gate": Method(
+                "the source is left out of each step whose cosine is below 0", chosen="nothing"
+            ),
+            "controller": Method("drops the source for good", chosen="defaults"),
+            COSINE: Method("as above, losses don't count", chosen="defaults"),
+        },
+        packages=PACKAGES,
+        settings={"steps": 200, "labels a class": "4, and 2 held out", "Adam's rate": 3e-3}
+        | {"controller": {"patience": 3, "rise": 1.1, "window": 5, "look": 5}},
+    )
+    images, labels = choosing.source_problem("digits")
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
+    given = {"right": labels, "random": labels[order], "shifted": (labels + 1) % 10}
+
+    def row(key: dict[str, Any]) -> dict[str, float]:
+        full = choosing.target_problem("handwritten", per_class=6, seed=key["seed"])
+        train, held = split(full, 2)
+        alone = key["labels"] == "none"
+        rise = 1e9 if key["method"].endswith("alone") else 1.1
+        controller = Controller(5, source=True, rise=rise)
+        controller.unfrozen = 5
+        run = adjust(
+            choosing.small_network(10, seed=key["seed"]),
+            train,
+            held,
+            schedule=controller if key["method"].startswith("controller") else lambda _: 5,
+            steps=200,
+            source=None if alone else (images, given[key["labels"]]),
+            gate=key["method"] == "gate",
+            head_rate=3e-3,
+            body_rate=3e-3,
+            seed=key["seed"],
+        )
+        here = {name: key[name] for name in ("method", "labels", "seed")}
+        recorder.extend("decisions", [here | vars(made) for made in controller.decisions])
+        cosines, shares = run.cosines or [0.0], run.shares or [0.0]
+        return {
+            "accuracy": round(run.accuracies[-1], 4),
+            "cosine": round(sum(cosines) / len(cosines), 4),
+            "share": round(sum(shares) / len(shares), 4),
+        }
+
+    recorder.measure(
+        [
+            {"method": method, "labels": labels, "seed": seed}
+            for seed in SEEDS
+            for labels, methods in {
+                "none": ["target alone"],
+                **{kind: ["joint", "gate", "controller", COSINE] for kind in given},
+            }.items()
+            for method in methods
+        ],
+        row,
+    )
+
+
+if __name__ == "__main__":
+    run_recipe(
+        __doc__,
+        {
+            "pool": pool,
+            "sources": sources,
+            "strategies": strategies,
+            "schedules": schedules,
+            "joint": joint,
+        },
+    )
