@@ -10,7 +10,12 @@ pool: train the ten source networks and write them to book/results/checkpoints.
 sources: what each source is worth on each target, by five draws of its labels: the test accuracy of
 a logistic regression on its frozen features, and of the fine-tuned network.
 
-strategies: what each strategy is worth on each target, with 2 and 10 labels a class and three
+scores: which source each score chooses, and the regret.
+
+layers: the same for the stages of EfficientNet-Lite0, by the accuracy of a logistic regression on
+the features after each stage; three draws.
+
+strategies: what each strategy is worth on each target, with 2 and 10 labels a class and two
 draws, from the source whose frozen features have the best cross-validated accuracy.
 
 schedules: a controller of frozen groups against fixed schedules, by equal steps.
@@ -18,6 +23,7 @@ schedules: a controller of frozen groups against fixed schedules, by equal steps
 joint: the loss of a source added to the target's, kept or dropped, by equal steps.
 """
 
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,16 +33,17 @@ from recipes import run_recipe
 
 from mapping_lib.lab import checkpoints, choosing
 from mapping_lib.lab.adjusting import adjust, every, split
+from mapping_lib.lab.backbones import efficientnet_lite0
 from mapping_lib.lab.choosing import DEVELOPMENT, HELD_OUT, SOURCES, Target
-from mapping_lib.lab.probing import probe
-from mapping_lib.lab.results import Method, Recorder
+from mapping_lib.lab.probing import STAGES, by_stage, probe
+from mapping_lib.lab.results import Method, Recorder, load
 from mapping_lib.lab.training import accuracy, predict
-from mapping_lib.strategies import Controller
+from mapping_lib.source_scores import h_score, leep, logme
+from mapping_lib.strategies import Controller, regret
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "book" / "results"
 SEEDS = range(5)
-COSINE = "controller, cosine alone"
 DATA = [
     "rendered-glyphs",
     "photographs",
@@ -48,7 +55,6 @@ DATA = [
 ]
 PACKAGES = ["torch", "scikit-learn", "pillow"]
 GENTLE = {"head_rate": 1e-2, "body_rate": 1e-3}
-QUICK = {"head_rate": 1e-2, "body_rate": 3e-3}
 FAST = {"head_rate": 3e-3, "body_rate": 3e-3}
 
 
@@ -132,6 +138,127 @@ def sources() -> None:
     )
 
 
+def scores() -> None:
+    """Fill choosing_scores; needs choosing_sources."""
+    worth = load("choosing_sources")["rows"]
+    nothing = "nothing to choose"
+    recorder = Recorder(
+        RESULTS / "choosing_scores.json",
+        problem="which source each score chooses",
+        recipe="scripts/results_8_3_1.py scores",
+        data=DATA,
+        methods={
+            "LogME": Method("the evidence of a linear model on the features", chosen=nothing),
+            "LEEP": Method("the likelihood of labels given the source's classes", chosen=nothing),
+            "H-score": Method(
+                "the scatter of class means in that of the features",
+                chosen="shrinkage by Ledoit and Wolf's formula",
+            ),
+            "cross-validation": Method(
+                "accuracy of a logistic regression, 5 folds", chosen="defaults of scikit-learn"
+            ),
+        },
+        packages=PACKAGES,
+        settings={"labels": "5 a class, ants and bees 20"},
+    )
+    networks = choosing.pool()
+    ways = {
+        "LogME": logme,
+        "H-score": lambda rows, labels: h_score(rows, labels, shrinkage="auto"),
+        "cross-validation": choosing.cross_validated,
+    }
+
+    def row(key: dict[str, Any]) -> dict[str, float]:
+        name, seed = key["target"], key["seed"]
+        target = choosing.target_problem(name, per_class=per_class(name), seed=seed)
+        values = []
+        for network in networks.values():
+            if key["method"] == "LEEP":
+                found = leep(predict(network, target.images).softmax(1), target.labels)
+            else:
+                features = choosing.frozen_features(network, target.images)
+                found = ways[key["method"]](features, target.labels)
+            values.append(round(float(found), 4))
+        chosen = max(range(len(values)), key=lambda m: values[m])
+        recorder.extend("scores", [{**key, **dict(zip(networks, values, strict=True))}])
+        costs = {}
+        for use in ("tuned", "frozen"):
+            true = [r[use] for s in SOURCES for r in worth if same(r, s, name, seed)]
+            costs[f"regret_{use}"] = round(float(regret(chosen, torch.tensor(true))), 4)
+        return costs | {"chosen": chosen}
+
+    recorder.measure(
+        [
+            {"method": method, "target": target, "seed": seed}
+            for target in (*HELD_OUT, *DEVELOPMENT)
+            for seed in SEEDS
+            for method in ("LogME", "LEEP", "H-score", "cross-validation")
+        ],
+        row,
+    )
+
+
+def same(row: dict[str, Any], method: str, target: str, seed: int) -> bool:
+    """Say whether a row belongs to a method, a target and a seed."""
+    return (row["method"], row["target"], row["seed"]) == (method, target, seed)
+
+
+def layers() -> None:
+    """Fill choosing_layers."""
+    nothing = "nothing to choose"
+    recorder = Recorder(
+        RESULTS / "choosing_layers.json",
+        problem="after which stage of EfficientNet-Lite0 to cut",
+        recipe="scripts/results_8_3_1.py layers",
+        data=DATA,
+        weights=["efficientnet-lite0"],
+        methods={name: Method(f"features after {name}", chosen=nothing) for name in STAGES},
+        packages=[*PACKAGES, "timm"],
+        settings={"labels": "5 a class, ants and bees 20", "side": 64, "test images": 200},
+    )
+    model = efficientnet_lite0()
+
+    @cache
+    def stages(name: str, seed: int) -> tuple[Target, dict[str, Any], dict[str, Any]]:
+        target = choosing.target_problem(name, per_class=per_class(name), seed=seed, side=64)
+        rows = torch.randperm(len(target.test_labels), generator=torch.Generator().manual_seed(0))
+        rows = rows[:200]
+        target = target._replace(
+            test_images=target.test_images[rows], test_labels=target.test_labels[rows]
+        )
+        train, test = (
+            by_stage(model, x.expand(-1, 3, -1, -1)) for x in (target.images, target.test_images)
+        )
+        return target, train, test
+
+    def row(key: dict[str, Any]) -> dict[str, float]:
+        target, train, test = stages(key["target"], key["seed"])
+        a, b = train[key["method"]], test[key["method"]]
+        return {
+            "accuracy": round(probe(a, target.labels, b, target.test_labels), 4),
+            "logme": round(float(logme(a, target.labels)), 4),
+            "h_score": round(float(h_score(a, target.labels, shrinkage="auto")), 4),
+            "cross_validation": round(float(choosing.cross_validated(a, target.labels)), 4),
+        }
+
+    recorder.measure(
+        [
+            {"method": stage, "target": target, "seed": seed}
+            for target in (
+                "handwritten",
+                "Arabic",
+                "photographs",
+                "USPS",
+                "ants and bees",
+                "office",
+            )
+            for seed in range(3)
+            for stage in STAGES
+        ],
+        row,
+    )
+
+
 def strategies() -> None:
     """Fill choosing_strategies."""
     rates = "rates and steps on the development target Georgian, one draw"
@@ -145,7 +272,6 @@ def strategies() -> None:
             "fine-tuning": Method(
                 "all weights move, the body at a tenth of the rate", chosen=rates
             ),
-            "fine-tuning, fast body": Method("the body at 0.3 of the rate", chosen=rates),
             "from scratch": Method("random first weights", chosen=rates),
         },
         packages=PACKAGES,
@@ -153,12 +279,10 @@ def strategies() -> None:
     )
     networks = choosing.pool()
 
-    def row(key: dict[str, Any]) -> dict[str, float]:
-        name, seed = key["target"], key["seed"]
-        target = choosing.target_problem(
-            name, per_class=per_class(name, key["per_class"]), seed=seed
-        )
-        scores = {
+    @cache
+    def frozen_scores(name: str, level: int, seed: int) -> dict[str, float]:
+        target = choosing.target_problem(name, per_class=per_class(name, level), seed=seed)
+        return {
             source: float(
                 choosing.cross_validated(
                     choosing.frozen_features(network, target.images), target.labels, folds=3
@@ -166,12 +290,19 @@ def strategies() -> None:
             )
             for source, network in networks.items()
         }
+
+    def row(key: dict[str, Any]) -> dict[str, float]:
+        name, seed = key["target"], key["seed"]
+        target = choosing.target_problem(
+            name, per_class=per_class(name, key["per_class"]), seed=seed
+        )
+        scores = frozen_scores(name, key["per_class"], seed)
         source = max(scores, key=lambda name: scores[name])
         if key["method"] == "frozen head":
             found, score = frozen_accuracy(networks[source], target), scores[source]
         else:
             network = None if key["method"] == "from scratch" else networks[source]
-            way = {"fine-tuning": GENTLE, "fine-tuning, fast body": QUICK, "from scratch": FAST}
+            way = {"fine-tuning": GENTLE, "from scratch": FAST}
             settings = way[key["method"]]
             found = tuned_accuracy(network, target, seed, **settings)
             score = choosing.tuned_cross_validated(network, target, seed=seed, **settings)
@@ -188,8 +319,8 @@ def strategies() -> None:
             {"method": method, "target": target, "per_class": level, "seed": seed}
             for target in (*HELD_OUT, *DEVELOPMENT)
             for level in (2, 10)
-            for seed in range(3)
-            for method in ("frozen head", "fine-tuning", "fine-tuning, fast body", "from scratch")
+            for seed in range(2)
+            for method in ("frozen head", "fine-tuning", "from scratch")
         ],
         row,
     )
@@ -270,28 +401,25 @@ def joint() -> None:
                 "the source is left out of each step whose cosine is below 0", chosen="nothing"
             ),
             "controller": Method("drops the source for good", chosen="defaults"),
-            COSINE: Method("as above, losses don't count", chosen="defaults"),
         },
         packages=PACKAGES,
         settings={"steps": 200, "labels a class": "4, and 2 held out", "Adam's rate": 3e-3}
         | {"controller": {"patience": 3, "rise": 1.1, "window": 5, "look": 5}},
     )
     images, labels = choosing.source_problem("digits")
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
-    given = {"right": labels, "random": labels[order], "shifted": (labels + 1) % 10}
+    given = {"right": labels, "shifted": (labels + 1) % 10}
 
     def row(key: dict[str, Any]) -> dict[str, float]:
         full = choosing.target_problem("handwritten", per_class=6, seed=key["seed"])
         train, held = split(full, 2)
         alone = key["labels"] == "none"
-        rise = 1e9 if key["method"].endswith("alone") else 1.1
-        controller = Controller(5, source=True, rise=rise)
+        controller = Controller(5, source=True)
         controller.unfrozen = 5
         run = adjust(
             choosing.small_network(10, seed=key["seed"]),
             train,
             held,
-            schedule=controller if key["method"].startswith("controller") else lambda _: 5,
+            schedule=controller if key["method"] == "controller" else lambda _: 5,
             steps=200,
             source=None if alone else (images, given[key["labels"]]),
             gate=key["method"] == "gate",
@@ -314,7 +442,7 @@ def joint() -> None:
             for seed in SEEDS
             for labels, methods in {
                 "none": ["target alone"],
-                **{kind: ["joint", "gate", "controller", COSINE] for kind in given},
+                **{kind: ["joint", "gate", "controller"] for kind in given},
             }.items()
             for method in methods
         ],
@@ -328,6 +456,8 @@ if __name__ == "__main__":
         {
             "pool": pool,
             "sources": sources,
+            "scores": scores,
+            "layers": layers,
             "strategies": strategies,
             "schedules": schedules,
             "joint": joint,

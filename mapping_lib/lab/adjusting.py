@@ -141,7 +141,8 @@ def adjust(
         [
             {"params": list(group.parameters()), "lr": rate}
             for group, rate in zip(groups, rates, strict=True)
-        ]
+        ],
+        fused=True,
     )
     generator = torch.Generator().manual_seed(seed)
     run, recent = Run(), list[float]()
