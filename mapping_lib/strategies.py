@@ -128,6 +128,7 @@ def rank_sources(
     *,
     score: Callable[[Tensor, Tensor], Tensor],
     resamples: int = 100,
+    replacement: bool = True,
     generator: torch.Generator | None = None,
 ) -> Ranking:
     r"""Put source models in order by what they make of a target's few labelled rows.
@@ -141,11 +142,14 @@ def rank_sources(
     :math:`\Phi_m` is what model m makes of the rows: features, or its own classes' probabilities,
     whichever the score S takes. The bootstrap draws rows :math:`I_b` with replacement, from each
     class as many as it has, the same for all models; :math:`\pi_m` is the share of first places,
-    and ties share theirs. Rows that are drawn twice make a cross-validated score too good, as one
-    copy trains and the other tests; :math:`s_m` itself doesn't suffer from that.
+    and ties share theirs. Without replacement, half of each class's rows are drawn, which makes a
+    mean vary as much. That is the way for scores that a row can't be given to twice: LogME is
+    infinite where fewer rows than features are left, some of them twice, and in cross-validation
+    one copy would train and the other test.
 
     Taught in :ref:`adaptive-transfer` (section 8.3.1).
-    Source: the bootstrap is that of :cite:t:`efron1993introduction`, chapter 6, for a rank.
+    Source: the bootstrap is that of :cite:t:`efron1993introduction`, chapter 6, half-samples are
+    those of :cite:t:`efron1982jackknife`, chapter 8, here for a rank.
 
     Parameters
     ----------
@@ -157,6 +161,8 @@ def rank_sources(
         Called as ``score(rows, labels)``; returns a scalar, the higher the better.
     resamples
         :math:`B`; 0 leaves the shares NaN.
+    replacement
+        False draws half-samples, rounded up.
     generator
         Draws the resamples; None uses PyTorch's own.
 
@@ -203,7 +209,9 @@ def rank_sources(
     firsts = torch.zeros(len(names), dtype=torch.float64, device="cpu")
     classes = [(labels == k).nonzero().flatten() for k in labels.unique()]  # type: ignore[no-untyped-call]
     for _ in range(resamples):
-        rows = torch.cat([mine[_draw(len(mine), labels, generator)] for mine in classes])
+        rows = torch.cat(
+            [mine[_draw(len(mine), labels, replacement, generator)] for mine in classes]
+        )
         again = _scored({name: part[rows] for name, part in sources.items()}, labels[rows], score)
         best = [m for m, value in enumerate(again) if value == max(again)]
         firsts[best] += 1 / len(best)
@@ -216,9 +224,13 @@ def rank_sources(
     )
 
 
-def _draw(n: int, labels: Tensor, generator: torch.Generator | None) -> Tensor:
+def _draw(n: int, labels: Tensor, replacement: bool, generator: torch.Generator | None) -> Tensor:
     device = labels.device if generator is None else generator.device
-    return torch.randint(n, (n,), generator=generator, device=device).to(labels.device)
+    if replacement:
+        rows = torch.randint(n, (n,), generator=generator, device=device)
+    else:
+        rows = torch.randperm(n, generator=generator, device=device)[: (n + 1) // 2]
+    return rows.to(labels.device)
 
 
 def _scored(

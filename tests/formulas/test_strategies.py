@@ -142,6 +142,23 @@ def test_each_class_keeps_its_number_of_rows_and_all_sources_see_the_same_rows()
     assert drawn == {0.0, 1.0, 10.0, 11.0, 12.0}
 
 
+def test_half_samples_draw_no_row_twice():
+    seen = []
+
+    def score(rows, labels):
+        seen.append((sorted(rows[:, 0].tolist()), labels.tolist()))
+        return rows.sum()
+
+    rows = torch.tensor([[0.0], [1.0], [10.0], [11.0], [12.0]])
+    rank_sources(
+        {"a": rows}, LABELS, score=score, resamples=30, replacement=False, generator=generator()
+    )
+    for drawn, labels in seen[1:]:
+        assert labels == [0, 1, 1]
+        assert len(set(drawn)) == 3
+    assert {value for drawn, _ in seen[1:] for value in drawn} == {0.0, 1.0, 10.0, 11.0, 12.0}
+
+
 def test_ranking_repeats_with_its_generator_and_leaves_the_global_one_alone():
     state = torch.get_rng_state()
     first, second = (
