@@ -124,13 +124,13 @@ def which_to_drop(answer: Callable[..., Any]) -> str | None:
         return f"a list of names is due, got {got!r}"
     wrong = {
         ("a", "b", "d"): "b's interval holds 0: that it hurts isn't certain",
-        ("b", "e"): "those are the uncertain ones; drop the ones that certainly hurt",
-        ("c",): "c certainly helps: a positive gap is harm, for it is a difference of risks",
+        ("b", "e"): "those are the uncertain ones; drop the ones that clearly hurt",
+        ("c",): "c clearly helps: a positive gap is harm, for it is a difference of risks",
         ("c", "e"): "c and e have negative gaps, they help: a gap is a difference of risks",
-        ("a",): "d hurts little, but certainly: its whole interval is above 0",
+        ("a",): "d hurts little, but clearly: its whole interval is above 0",
         ("a", "b", "d", "e"): "a positive upper end isn't enough: the lower end must be above 0",
     }
     found = tuple(sorted(got))
     if found == ("a", "d"):
         return None
-    return wrong.get(found, f"a and d certainly hurt, got {', '.join(found) or 'nothing'}")
+    return wrong.get(found, f"a and d clearly hurt, got {', '.join(found) or 'nothing'}")

@@ -79,13 +79,13 @@ CASES = {
         wrong={
             "isn't certain": lambda g: [n for n, (gap, *_) in g.items() if gap > 0],
             "they help": lambda g: [n for n, (gap, *_) in g.items() if gap < 0],
-            "c certainly helps": lambda g: [n for n, (*_, high) in g.items() if high < 0],
+            "c clearly helps": lambda g: [n for n, (*_, high) in g.items() if high < 0],
             "the lower end must be above 0": lambda g: [
                 n for n, (*_, high) in g.items() if high > 0
             ],
             "a list of names": lambda g: 2,
             "hurts little": lambda g: ["a"],
-            "certainly hurt, got nothing": lambda g: [],
+            "clearly hurt, got nothing": lambda g: [],
         },
     ),
 }
