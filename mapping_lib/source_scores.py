@@ -309,7 +309,7 @@ def negative_transfer_gap(
     require_number("confidence", confidence, below=1)
     if confidence == 0:
         raise ValueError("confidence must be positive, got 0")
-    if resamples not in range(1, 10**9):
+    if not isinstance(resamples, int) or resamples < 1:
         raise ValueError(f"resamples must be a whole number from 1, got {resamples}")
     k, d = len(difference), difference.reshape(len(difference), -1)
     place = difference.device if generator is None else generator.device

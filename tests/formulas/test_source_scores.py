@@ -165,7 +165,7 @@ def brute_force(features, y):
     f, y = features.numpy(), y.numpy()
 
     def cost(logs):
-        alpha, beta = np.exp(logs)
+        alpha, beta = np.exp(np.clip(logs, -30, 30))
         covariance = np.eye(len(f)) / beta + f @ f.T / alpha
         size = np.linalg.slogdet(2 * np.pi * covariance)[1]
         return (size + y @ np.linalg.solve(covariance, y)) / 2 / len(f)

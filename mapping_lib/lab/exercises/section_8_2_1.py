@@ -92,6 +92,8 @@ def conditional_entropy(answer: Callable[..., Any]) -> str | None:
     if isinstance(got, float) and got != got:
         return "NaN: a class that no example has, or 0 log 0; leave these terms out"
     right = float(nce(z, y))
+    within = [y[z == k] for k in set(z.tolist())]
+    unweighted = sum((float(nce(torch.zeros_like(own), own)) for own in within), 0.0)
     return compare(
         got,
         right,
@@ -102,9 +104,7 @@ def conditional_entropy(answer: Callable[..., Any]) -> str | None:
             "that is −H(Y): condition on the source's labels": float(nce(torch.zeros_like(y), y)),
             "in bits: take the natural logarithm": right / log(2),
             "a sum over the examples: divide by their number": 30 * right,
-            "weigh each source class by its share of the examples": sum(
-                float(nce(torch.zeros_like(y[z == k]), y[z == k])) for k in z.unique()
-            ),
+            "weigh each source class by its share of the examples": unweighted,
         },
     )
 
