@@ -158,8 +158,9 @@ def logme(features: Tensor, labels: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        A scalar in nats, the mean over the columns; infinite where fewer directions than examples
-        fit a column exactly. It doesn't depend on the features' unit.
+        A scalar in nats, the mean over the columns. It doesn't depend on the features' unit. Where
+        fewer directions than examples fit a column exactly, its evidence has no bound; a millionth
+        of its squared length is then taken to be out of their reach.
 
     Raises
     ------
@@ -180,10 +181,9 @@ def logme(features: Tensor, labels: Tensor) -> Tensor:
     y = _columns(labels, f)
     squares, projected = _decomposed(f, y)
     rest = (y.square().sum(0) - projected.sum(0)).clamp(min=0)  # what no direction reaches
-    rest = torch.where(rest > len(f) * torch.finfo(f.dtype).eps * y.square().sum(0), rest, 0)
-    exact = (rest == 0) & (len(squares) < len(f))
-    best = _best_evidence(squares, projected, rest, len(f))
-    return torch.where(exact, torch.inf, best).mean().to(features)
+    unreached = 1e-6 * y.square().sum(0)  # at least, where directions are missing
+    rest = rest.maximum(unreached) if len(squares) < len(f) else torch.zeros_like(rest)
+    return _best_evidence(squares, projected, rest, len(f)).mean().to(features)
 
 
 def h_score(
@@ -309,7 +309,7 @@ def negative_transfer_gap(
     require_number("confidence", confidence, below=1)
     if confidence == 0:
         raise ValueError("confidence must be positive, got 0")
-    if resamples not in range(1, 10**9):
+    if not isinstance(resamples, int) or resamples < 1:
         raise ValueError(f"resamples must be a whole number from 1, got {resamples}")
     k, d = len(difference), difference.reshape(len(difference), -1)
     place = difference.device if generator is None else generator.device
