@@ -340,7 +340,7 @@ def broadcast(
     :func:`local_entries` for FedBN.
 
     Taught in :ref:`federated-transfer` (section 8.3.3).
-    Source: :cite:t:`li2021fedbn`, algorithm 1; without `own` :cite:t:`mcmahan2017communication`,
+    Source: :cite:t:`li2021fedbn`, section 3; without `own` :cite:t:`mcmahan2017communication`,
     algorithm 1.
 
     Parameters
@@ -440,7 +440,7 @@ def local_entries(model: nn.Module) -> list[str]:
     scale, each normalises by its own and shares the rest.
 
     Taught in :ref:`federated-transfer` (section 8.3.3).
-    Source: :cite:t:`li2021fedbn`, algorithm 1.
+    Source: :cite:t:`li2021fedbn`, section 3.
 
     Parameters
     ----------
@@ -907,7 +907,7 @@ def gradient_mismatch(
     to zero, and finds the client's (deep leakage from gradients).
 
     Taught in :ref:`federated-transfer` (section 8.3.3).
-    Source: :cite:t:`zhu2019deep`, eq. 3.
+    Source: :cite:t:`zhu2019deep`, section 3, the objective of the attack.
 
     Parameters
     ----------
@@ -957,7 +957,7 @@ def label_from_gradient(gradient: Tensor) -> int:
     away from all the others.
 
     Taught in :ref:`federated-transfer` (section 8.3.3).
-    Source: :cite:t:`zhao2020idlg`, eqs. 3 to 5.
+    Source: :cite:t:`zhao2020idlg`, section 3.
 
     Parameters
     ----------
