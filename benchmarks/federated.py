@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/federated.py
     OMP_NUM_THREADS=1 python benchmarks/federated.py --repeats 15
 
-Prints CPU milliseconds of a round (medians of interleaved runs), each as a multiple of ours, and the
-largest difference of the parameters from ours. The plain loop is the one that everybody writes
-first: torch.optim.SGD on a copy of the network, client by client. "looped" is the library with
+Prints CPU milliseconds of a round (medians of interleaved runs), each as a multiple of ours, and
+the largest difference of the parameters from ours. The plain loop is what everybody writes first:
+torch.optim.SGD on a copy of the network, client by client. "looped" is the library's own with
 ``vectorised=False``.
 """
 

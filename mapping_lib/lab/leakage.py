@@ -102,7 +102,7 @@ def reconstructed(
     *,
     seed: int,
     iterations: int = ITERATIONS,
-    starts: int = 4,
+    starts: int = 2,
 ) -> Tensor:
     """Look for images whose gradient is the one observed, by L-BFGS from random ones.
 
@@ -117,7 +117,7 @@ def reconstructed(
     seed
         Draws the first images.
     iterations, starts
-        How long to search, from how many beginnings; the smallest mismatch wins.
+        How long to search, from how many beginnings; the smaller mismatch wins.
 
     Returns
     -------

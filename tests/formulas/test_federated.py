@@ -392,19 +392,19 @@ def test_all_rows_can_be_dealt():
 
 def test_shares_have_the_variance_of_the_dirichlet():
     """Var q = p (1 − p) / (Kα + 1), and the draw of rows from q adds its own."""
-    labels = torch.arange(200_000) % 4
-    for α in (0.2, 1.0, 20.0):
-        parts = dirichlet_split(labels, concentration=α, sizes=[100] * 400, generator=draw())
+    labels = torch.arange(40_000) % 4
+    for α in (0.2, 20.0):
+        parts = dirichlet_split(labels, concentration=α, sizes=[20] * 400, generator=draw())
         q = shares_of(parts, labels, 4)
         of_q = 0.25 * 0.75 / (4 * α + 1)
-        due = of_q + (0.25 * 0.75 - of_q) / 100
+        due = of_q + (0.25 * 0.75 - of_q) / 20
         assert abs(float(q.var(0).mean()) / due - 1) < 0.15
         assert (q.mean(0) - 0.25).abs().max() < 0.06
 
 
 def test_uneven_classes_keep_their_shares_in_the_mean():
-    labels = (torch.arange(100_000) % 10 > 7).long()  # a fifth are 1
-    parts = dirichlet_split(labels, concentration=0.5, sizes=[50] * 400, generator=draw())
+    labels = (torch.arange(40_000) % 10 > 7).long()  # a fifth are 1
+    parts = dirichlet_split(labels, concentration=0.5, sizes=[10] * 400, generator=draw())
     assert abs(float(shares_of(parts, labels, 2)[:, 1].mean()) - 0.2) < 0.05
 
 
