@@ -1,10 +1,10 @@
 """Run clients of section 8.3.3 as processes of their own under Flower, and compare the numbers.
 
     pip install "mapping_lib[lab,federated]"
-    OMP_NUM_THREADS=1 python scripts/federated_flower.py
+    OMP_NUM_THREADS=1 python scripts/results_8_3_3.py flower
 
-Flower (https://flower.ai) is no requirement of the book: it draws protobuf down to version 6. This
-script starts a Flower server and a process for each client, which talk gRPC over this machine's
+Flower (https://flower.ai) is no requirement of the book: it draws protobuf down to version 6. The
+recipe starts a Flower server and a process for each client, which talk gRPC over this machine's
 loopback address alone. A client takes the steps of mapping_lib.federated.client_update on its own
 rows; the server's mean is Flower's own FedAvg. After the last round the parameters are compared
 with those of lab.federation.train, which runs all clients in one process, and the difference is
@@ -143,26 +143,28 @@ def row(key: Row) -> dict[str, float]:
 
 
 def main() -> None:
-    """Be the server and compare, or be a client."""
+    """Be a client."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--address", help=argparse.SUPPRESS)
-    parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--proximal", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--client", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--proximal", type=float, required=True)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    if chosen.address:
-        client = Digits(chosen.client, chosen.seed, chosen.proximal)
-        flwr.client.start_client(
-            server_address=chosen.address, client=client.to_client(), insecure=True
-        )
-        return
+    client = Digits(chosen.client, chosen.seed, chosen.proximal)
+    flwr.client.start_client(
+        server_address=chosen.address, client=client.to_client(), insecure=True
+    )
+
+
+def measure() -> None:
+    """Fill federated_flower.json."""
     recorder = Recorder(
         RESULTS,
         problem="five clients as processes under Flower, and in one process: largest difference",
-        recipe="scripts/federated_flower.py",
+        recipe="scripts/results_8_3_3.py flower",
         data=["handwritten-digits"],
         methods={
             "FedAvg": Method("Flower's mean of what client processes send", chosen="nothing"),

@@ -3,15 +3,17 @@
     OMP_NUM_THREADS=1 python scripts/results_8_3_3.py uneven
     OMP_NUM_THREADS=1 python scripts/results_8_3_3.py rendered
     OMP_NUM_THREADS=1 python scripts/results_8_3_3.py leaks
+    OMP_NUM_THREADS=1 python scripts/results_8_3_3.py flower
 
-The file is written after each row; a second call goes on where the first one stopped. That the same
-clients as processes of their own give the same numbers is for scripts/federated_flower.py.
+The file is written after each row; a second call goes on where the first one stopped.
 
 uneven: handwritten digits dealt to twenty clients by a Dirichlet distribution of their classes.
 
 rendered: the same digits dealt evenly, but each client sees them in another way.
 
 leaks: what gradients of digits give away, by batch and by local steps, and under masks.
+
+flower: that clients as processes of their own give the same numbers; see federated_flower.py.
 
 A seed draws test digits, split, first weights and batches.
 """
@@ -212,5 +214,13 @@ def leaks() -> None:
     recorder.measure(keys, row)
 
 
+def flower() -> None:
+    """Fill federated_flower.json; needs the extra "federated"."""
+    from federated_flower import measure
+
+    measure()
+
+
 if __name__ == "__main__":
-    run_recipe(__doc__, {"uneven": uneven, "rendered": rendered, "leaks": leaks})
+    recipes = {"uneven": uneven, "rendered": rendered, "leaks": leaks, "flower": flower}
+    run_recipe(__doc__, recipes)
