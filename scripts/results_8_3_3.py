@@ -1,6 +1,7 @@
 """Measure the tables of section 8.3.3 and write them to book/results.
 
     OMP_NUM_THREADS=1 python scripts/results_8_3_3.py uneven
+    OMP_NUM_THREADS=1 python scripts/results_8_3_3.py rates
     OMP_NUM_THREADS=1 python scripts/results_8_3_3.py rendered
     OMP_NUM_THREADS=1 python scripts/results_8_3_3.py leaks
     OMP_NUM_THREADS=1 python scripts/results_8_3_3.py flower
@@ -8,6 +9,8 @@
 The file is written after each row; a second call goes on where the first one stopped.
 
 uneven: handwritten digits dealt to twenty clients by a Dirichlet distribution of their classes.
+
+rates: two of these methods at each rate, and at one beyond those on offer, without any choice.
 
 rendered: the same digits dealt evenly, but each client sees them in another way.
 
@@ -44,6 +47,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "book" / "results"
 RECIPE = "scripts/results_8_3_3.py"
 ROUNDS = 30
 RATES = (0.1, 0.2, 0.4)
+BEYOND = 0.8
 STRENGTHS = (0.01, 0.1, 1.0)
 SEEDS = 3
 
@@ -158,6 +162,43 @@ def uneven() -> None:
     recorder.measure(keys, row)
 
 
+def rates() -> None:
+    """Fill federated_rates.json; a run that diverges has no accuracy."""
+    concentration = 0.1
+    recorder = Recorder(
+        FOLDER / "federated_rates.json",
+        problem="digits at twenty clients with a few classes each, test accuracy by rate",
+        recipe=f"{RECIPE} rates",
+        data=["handwritten-digits"],
+        methods={name: Method(UNEVEN[name].what, "nothing") for name in ("FedAvg", "SCAFFOLD")},
+        packages=PACKAGES,
+        settings={**SETTINGS, "concentration": concentration},
+    )
+
+    def row(key: Row) -> Row:
+        clients, seed = of_concentration(concentration, key["seed"]), key["seed"]
+        try:
+            found = train(
+                key["method"],
+                clients,
+                network(seed=seed),
+                rounds=ROUNDS,
+                rate=key["rate"],
+                seed=seed,
+            )
+        except FloatingPointError:
+            return {"diverged": 1}
+        return {"accuracy": round(found.curve[-1], 4), "held": round(found.held, 4)}
+
+    keys = [
+        {"method": method, "rate": rate, "seed": seed}
+        for seed in range(SEEDS)
+        for method in ("FedAvg", "SCAFFOLD")
+        for rate in (*RATES, BEYOND)
+    ]
+    recorder.measure(keys, row)
+
+
 def rendered() -> None:
     """Fill federated_rendered.json."""
     recorder = Recorder(
@@ -222,5 +263,11 @@ def flower() -> None:
 
 
 if __name__ == "__main__":
-    recipes = {"uneven": uneven, "rendered": rendered, "leaks": leaks, "flower": flower}
+    recipes = {
+        "uneven": uneven,
+        "rates": rates,
+        "rendered": rendered,
+        "leaks": leaks,
+        "flower": flower,
+    }
     run_recipe(__doc__, recipes)

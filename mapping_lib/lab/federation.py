@@ -31,7 +31,7 @@ from mapping_lib.federated import (
     server_variate,
 )
 from mapping_lib.lab.data import handwritten_digits, rendered_digits
-from mapping_lib.lab.data._arguments import one_of
+from mapping_lib.lab.data._arguments import at_least_one, one_of
 from mapping_lib.lab.machine import seeded
 from mapping_lib.lab.training import fit
 
@@ -278,10 +278,11 @@ def train(
         FedProx's strength.
     """
     one_of(get_args(Method), method=method)
+    at_least_one(rounds=rounds, steps=steps, batch_size=batch_size)
     model = copy.deepcopy(model).train()
     if method == "central":
+        batch_size *= len(clients)
         clients = _together(clients)
-        batch_size *= CLIENTS
     m, loss = len(clients), client_loss(model, cross_entropy)
     shared: Any = {n: p.detach() for n, p in model.named_parameters()}
     floats = {n: b for n, b in model.named_buffers() if b.is_floating_point()}
@@ -363,6 +364,9 @@ def traffic(model: nn.Module, method: Method) -> int:
 
 def _dealt(concentration: float, seed: int, count: int, look: Any) -> Clients:
     """Deal digits to clients; `look` says how a client sees images."""
+    at_least_one(clients=count)
+    if count > CLIENTS:
+        raise ValueError(f"clients must be at most {CLIENTS}, for whom there are rows, got {count}")
     digits = handwritten_digits(size=8)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(digits), generator=generator)

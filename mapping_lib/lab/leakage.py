@@ -14,8 +14,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from mapping_lib._checks import require_same_shape
 from mapping_lib.federated import client_loss, client_update, gradient_mismatch
 from mapping_lib.lab.data import handwritten_digits
+from mapping_lib.lab.data._arguments import at_least_one
 from mapping_lib.lab.machine import seeded
 
 __all__ = [
@@ -69,7 +71,10 @@ def drawn(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
     seed
         Draws them.
     """
+    at_least_one(count=count)
     digits = handwritten_digits(size=8)
+    if count > len(digits):
+        raise ValueError(f"there are {len(digits)} digits, so count can't be {count}")
     rows = torch.randperm(len(digits), generator=torch.Generator().manual_seed(seed))[:count]
     return digits.images[rows].double(), digits.labels[rows]
 
@@ -86,6 +91,7 @@ def sent(model: nn.Module, images: Tensor, labels: Tensor, *, steps: int = 1) ->
     steps
         Local steps at :data:`RATE`.
     """
+    at_least_one(steps=steps)
     start = {name: part.detach() for name, part in model.named_parameters()}
     batches = tuple(part.expand(steps, *part.shape) for part in (images, labels))
     end: Any = client_update(
@@ -124,6 +130,7 @@ def reconstructed(
     Tensor
         Images (n, 1, 8, 8), clipped to [0, 1].
     """
+    at_least_one(iterations=iterations, starts=starts)
     loss = client_loss(model, cross_entropy)
     θ: Any = {name: part.detach() for name, part in model.named_parameters()}
     scale = sum(g.square().sum() for g in gradient.values())
@@ -165,6 +172,7 @@ def similarity(found: Tensor, images: Tensor) -> float:
     >>> round(similarity(torch.eye(2), torch.eye(2).flip(0)), 3)
     1.0
     """
+    require_same_shape(found=found, images=images)
     rows = [each.flatten(1).double() for each in (found, images)]
     rows = [each - each.mean(1, keepdim=True) for each in rows]
     a, b = (each / each.norm(dim=1, keepdim=True).clamp(min=1e-12) for each in rows)
