@@ -1,8 +1,9 @@
 """The exercises of section 8.3.3: their solutions and plausible wrong answers."""
 
+import numpy as np
 import torch
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 
 def mean(clients, sizes, *, divisor=None, equal=False):
@@ -58,6 +59,14 @@ def a_ring(values, masks, bits):
     return torch.stack([values[u] + ring[u] - ring[u - 1] for u in range(m)]) % 2**bits
 
 
+def test_answers_in_another_style_are_right():
+    assert check("8.3.3-a", np.array([4, 0, 1, 0, 2]))
+    assert check("8.3.3-c", lambda y, q: [part.tolist() for part in deal(y, q)])
+    assert check("8.3.3-d", lambda g: g.norm(dim=1).argmax())
+    assert check("8.3.3-e", lambda x, s, b: list(messages(x, s, b)))
+    assert check("8.3.3-e", lambda x, s, b: messages(x, -s, b))  # the larger number adds
+
+
 CASES = {
     "8.3.3-a": Case(
         solution=[4, 0, 1, 0, 2],
@@ -88,6 +97,7 @@ CASES = {
             "with nobody": lambda y, q: deal(y, q, floored=True),
             "more than one client": by_chance,
             "client k's part": lambda y, q: list(torch.randperm(200).chunk(4)),
+            "don't exist": lambda y, q: [part - 1 for part in deal(y, q)],
             "each of the 4": lambda y, q: deal(y, q.T),
         },
     ),
