@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.functional import cross_entropy, kl_div, one_hot
+from torch.nn.functional import cross_entropy, one_hot
 
 from mapping_lib._checks import (
     require_features,
@@ -29,6 +29,7 @@ from mapping_lib._checks import (
 )
 from mapping_lib._modules import modes_kept, named, require_common_shapes
 from mapping_lib._names import suggest
+from mapping_lib.distillation import kd_loss
 from mapping_lib.parameters import Parameters, _same_memory
 
 __all__ = [
@@ -255,8 +256,9 @@ def lwf_loss(
         \,\Vert\, \operatorname{softmax}(u_{hi} / T) \bigr) \Bigr)
 
     No old row is needed: :math:`v_h` is what the network said about the *new* rows before it began
-    to learn from them, :math:`u_h` what the same head says now. The paper has the cross-entropy in
-    place of the divergence, which differs by a constant, and no :math:`T^2`.
+    to learn from them, :math:`u_h` what the same head says now: the second term is
+    :func:`mapping_lib.distillation.kd_loss`. The paper has the cross-entropy in place of the
+    divergence, which differs by a constant, and no :math:`T^2`.
 
     Taught in :ref:`lifelong-transfer` (section 8.1.3).
     Source: :cite:t:`li2016learning`, section 3; :math:`T^2` from :cite:t:`hinton2015distilling`.
@@ -287,8 +289,13 @@ def lwf_loss(
         Logits aren't floating point, labels aren't integers, or a setting is no number.
     ValueError
         Rows, classes or numbers of heads differ, there are no old heads, logits are empty or not
-        finite, a label is out of range, the strength is negative, or the temperature isn't
-        positive.
+        finite, a label is out of range, the strength is negative or infinite, or the temperature
+        isn't positive and finite.
+
+    Warns
+    -----
+    UserWarning
+        Every row of an old head's logits is a probability distribution.
 
     Examples
     --------
@@ -297,9 +304,6 @@ def lwf_loss(
     tensor(0.6931)
     """
     require_number("strength", strength, below=math.inf)
-    require_number("temperature", temperature, below=math.inf)
-    if temperature == 0:
-        raise ValueError("temperature must be positive, got 0; the usual one is 2")
     require_logits(logits=logits)
     require_labels("labels", labels, len(logits), logits.shape[1])
     now, before = (
@@ -318,7 +322,7 @@ def lwf_loss(
                 "of the new task"
             )
     kept = torch.stack(
-        [_distillation(u, v, temperature) for u, v in zip(now, before, strict=True)]
+        [kd_loss(u, v, temperature=temperature) for u, v in zip(now, before, strict=True)]
     ).sum()
     return cross_entropy(logits, labels) + strength * kept
 
@@ -652,13 +656,6 @@ def _require_fitting(
             )
     require_common_shapes(own, fisher)
     require_common_shapes(fisher, kept)
-
-
-def _distillation(now: Tensor, before: Tensor, temperature: float) -> Tensor:
-    """Give the divergence from the old softened answers, times the squared temperature."""
-    old = (before.detach() / temperature).log_softmax(dim=1)
-    new = (now / temperature).log_softmax(dim=1)
-    return temperature**2 * kl_div(new, old, log_target=True, reduction="batchmean")
 
 
 def _require_accuracies(accuracies: Tensor) -> None:

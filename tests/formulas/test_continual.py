@@ -355,9 +355,9 @@ def test_lwf_is_plain_where_nothing_changed_and_no_gradient_reaches_the_old_answ
     [
         ({"strength": -1}, ValueError, "strength must lie in"),
         ({"strength": math.inf}, ValueError, "strength must lie in"),
-        ({"temperature": 0}, ValueError, "temperature must be positive, got 0"),
-        ({"temperature": -1}, ValueError, "temperature must lie in"),
-        ({"temperature": math.inf}, ValueError, "temperature must lie in"),
+        ({"temperature": 0}, ValueError, "temperature must be positive and finite, got 0"),
+        ({"temperature": -1}, ValueError, "temperature must be positive and finite"),
+        ({"temperature": math.inf}, ValueError, "temperature must be positive and finite"),
         ({"labels": torch.tensor([0, 3])}, ValueError, "labels must lie between 0 and 2"),
         ({"labels": torch.tensor([0.0, 1.0])}, TypeError, "labels must be integers"),
         ({"kept_logits": normal(2, 5)}, ValueError, "the shapes must be equal"),
