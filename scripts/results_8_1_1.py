@@ -2,7 +2,6 @@
 
     OMP_NUM_THREADS=1 python scripts/results_8_1_1.py photographs
     OMP_NUM_THREADS=1 MAPPING_DATA=../shared/data python scripts/results_8_1_1.py names
-    OMP_NUM_THREADS=1 MAPPING_DATA=../shared/data python scripts/results_8_1_1.py classes
 
 The file is written after each row; a second call goes on where the first one stopped.
 
@@ -12,8 +11,6 @@ They find the description of crops of the other 4, among these 4 and among all 2
 names: heads learned from 800 rows of an ImageNet classifier and the names of their classes. They
 find the name of the other 200, and then of photographs, ants and bees, and Office-Caltech's things.
 Names with the words of ants, bees and Office-Caltech's things are never learned.
-
-classes: heads learned from boxes of COCO with k names of classes, asked about 16 other classes.
 
 One configuration throughout: width, steps and dropout were tried on the names, on 160 of 800 that
 were held out of one more draw (seed 99), and never on what is reported here.
@@ -28,12 +25,12 @@ from recipes import run_recipe
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import top_k_accuracy_score
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
 from mapping_lib.crossmodal import zero_shot_weights
 from mapping_lib.lab import backbones, facts, results
 from mapping_lib.lab.contrasting import DESCRIPTIONS, Towers, learn
-from mapping_lib.lab.data import coco128, hymenoptera, office_caltech10
+from mapping_lib.lab.data import hymenoptera, office_caltech10
 from mapping_lib.lab.language import minilm
 from mapping_lib.lab.probing import crops
 
@@ -263,82 +260,11 @@ def measure_names() -> None:
     )
 
 
-# --- classes ---
-
-CONCEPTS = (8, 64)
-
-
-@cache
-def boxes() -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Features of boxes of COCO, their classes, and the names of these."""
-    cut, labels = [], []
-    sets = [coco128("train"), coco128("test")]
-    for scenes in sets:
-        for image, found, which in zip(scenes.images, scenes.boxes, scenes.labels, strict=True):
-            for box, label in zip(found, which, strict=True):
-                x0, y0, x1, y1 = box.tolist()
-                side = max(x1 - x0, y1 - y0)
-                if side < 24:
-                    continue
-                height, width = image.shape[1:]
-                left, right = max((x0 + x1 - side) / 2, 0), min((x0 + x1 + side) / 2, width)
-                top, bottom = max((y0 + y1 - side) / 2, 0), min((y0 + y1 + side) / 2, height)
-                part = image[:, int(top) : int(bottom) + 1, int(left) : int(right) + 1]
-                cut.append(interpolate(part[None], (96, 96), mode="bilinear", antialias=True))
-                labels.append(int(label))
-    features = backbones.features(body(), torch.cat(cut), progress=False)
-    return features, torch.tensor(labels), sets[0].classes
-
-
-def measure_classes() -> None:
-    """Fill book/results/crossmodal_classes.json."""
-    recorder = recorder_of(
-        "classes",
-        "names of COCO's classes that no head has learned, from boxes of k others",
-        {method: BASE[method] for method in ("ridge", "contrast")},
-        ("coco128",),
-        steps=STEPS,
-        folds="5 of 16 classes",
-        batch="k, all of the classes",
-    )
-
-    def measure(key: results.Row) -> dict[str, float]:
-        seed, k = key["seed"], key["concepts"]
-        images, labels, names = boxes()
-        prompts = prompts_of(names)
-        order = torch.randperm(80, generator=torch.Generator().manual_seed(seed))
-        per_class = torch.full((80,), torch.nan)
-        for fold in order.view(5, 16):
-            others = order[~torch.isin(order, fold)][:k]
-            seen = torch.isin(labels, others)
-            present = len(labels[seen].unique())
-            head = heads(
-                key["method"], images[seen], labels[seen], prompts, seed=seed, batch=present
-            )
-            for place, label in enumerate(fold):
-                rows = images[labels == label]
-                if len(rows):
-                    truth = torch.full((len(rows),), place)
-                    per_class[label] = zero_shot(head, rows, truth, prompts[fold]).mean()
-        return {"accuracy": round(per_class.nanmean().item(), 4)}
-
-    recorder.measure(
-        [
-            {"method": m, "concepts": k, "seed": s}
-            for s in range(3)
-            for k in CONCEPTS
-            for m in ("ridge", "contrast")
-        ],
-        measure,
-    )
-
-
 if __name__ == "__main__":
     run_recipe(
         __doc__ or "",
         {
             "photographs": measure_photographs,
             "names": measure_names,
-            "classes": measure_classes,
         },
     )
