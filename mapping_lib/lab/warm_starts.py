@@ -52,10 +52,24 @@ class Cosine(Prototypes):
     """The nearest mean by cosine, with a learned factor: the head of Meta-Baseline.
 
     With the body of a pretrained network and no training it is the baseline that has met no
-    episode; trained, it is what meta-learning makes of that baseline.
+    episode; trained, it is what meta-learning makes of that baseline. With `statistics_fixed`,
+    batch norm keeps its running statistics in training and normalises by them.
     """
 
     first_scale = 10.0
+    statistics_fixed = False
+
+    def train(self, images: Images, iterations: int) -> None:
+        """Take steps of one task each."""
+        self.network.train(not self.statistics_fixed)
+        for _ in range(iterations):
+            self.step(self.draw(images))
+
+    def step(self, task: Task) -> None:
+        """Take a step on the loss of one task's query set."""
+        self.optimiser.zero_grad()
+        cross_entropy(self.logits(task), task.query_labels).backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
 
     def head(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """Give logits from features: the factor times (cosine - 1), by the library's distance."""
@@ -70,22 +84,13 @@ class ScaleShift(Cosine):
     Batch norm has the two numbers already, and its running statistics stay as they are.
     """
 
-    rate = 1e-3
+    statistics_fixed = True
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm2d)]
         self.moving = [part for norm in norms for part in (norm.weight, norm.bias)]
         self.optimiser = torch.optim.Adam([*self.moving, self.scale], lr=self.rate)
-
-    def train(self, images: Images, iterations: int) -> None:
-        """Take steps of one task each."""
-        self.network.eval()
-        for _ in range(iterations):
-            task = self.draw(images)
-            self.optimiser.zero_grad()
-            cross_entropy(self.logits(task), task.query_labels).backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
 
 
 class _Affine(nn.Module):
@@ -127,10 +132,7 @@ class FeatureScale(Cosine):
             How many.
         """
         for _ in range(iterations):
-            task = draw(self.generator)
-            self.optimiser.zero_grad()
-            cross_entropy(self.logits(task), task.query_labels).backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
+            self.step(draw(self.generator))
 
 
 def crossing_task(

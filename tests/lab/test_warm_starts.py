@@ -7,7 +7,7 @@ from torch.nn.functional import cosine_similarity
 from torch.testing import assert_close
 
 from mapping_lib.lab.data.types import Images
-from mapping_lib.lab.few_shot import ANIL, MAML, Pretraining, draw_task
+from mapping_lib.lab.few_shot import ANIL, MAML, Pretraining, Task, draw_task
 from mapping_lib.lab.warm_starts import (
     Cosine,
     FeatureScale,
@@ -93,6 +93,18 @@ def test_scale_and_shift_moves_nothing_else(squares, pretrained):
     assert sum(part.numel() for part in learner.moving) == 256
 
 
+def test_fixed_statistics_stay_and_weights_move(squares, pretrained):
+    class Fixed(Cosine):
+        statistics_fixed = True
+
+    for make, stay in ((Fixed, True), (Cosine, False)):
+        learner = from_body(make(**settings()), pretrained)
+        learner.train(squares, 2)
+        state, before = learner.network.state_dict(), pretrained.network.state_dict()
+        assert torch.equal(state["body.1.running_mean"], before["body.1.running_mean"]) == stay
+        assert not torch.equal(state["body.0.weight"], before["body.0.weight"])
+
+
 @pytest.mark.parametrize("make", [Cosine, ScaleShift])
 def test_query_labels_are_not_looked_at(make, squares, pretrained):
     learner = from_body(make(**settings()), pretrained)
@@ -116,8 +128,6 @@ def test_one_seed_gives_one_learner(make, squares):
 def test_mean_accuracy_has_the_standard_error_of_a_mean():
     labels = torch.tensor([0, 1])
     right, wrong = torch.eye(2), torch.eye(2).flip(0)
-    from mapping_lib.lab.few_shot import Task
-
     tasks = [Task(logits, labels, logits, labels) for logits in (right, wrong, right, right)]
     mean, error = mean_accuracy(lambda each: each.query, tasks)
     assert mean == 0.75
@@ -141,8 +151,6 @@ class TestFeatureScale:
             features[:, :2] = told[labels] + 0.1 * torch.randn(12, 2, generator=generator)
             rows = torch.arange(0, 12, 4)
             rest = torch.ones(12).bool().index_fill_(0, rows, False)
-            from mapping_lib.lab.few_shot import Task
-
             return Task(features[rows], labels[rows], features[rest], labels[rest])
 
         tasks = [draw(generator) for _ in range(50)]
