@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise
-from mapping_lib.meta import inner_loop, maml_gradient
+from mapping_lib.meta import OuterGradient, inner_loop, maml_gradient
 
 WORDS = ("up", "level", "down")
 
@@ -117,15 +117,12 @@ def head_step(answer: Callable[..., Any]) -> str | None:
 
     known, new = (support, labels), (query, query_labels)
     batches = tuple(each[None] for each in known), tuple(each[None] for each in new)
-    second: Tensor
-    first: Tensor
-    second, first = (
-        maml_gradient(loss, head, *batches, inner_rate=α, first_order=order).gradient  # type: ignore[misc]
-        for order in (False, True)
+    second, first, same = (
+        _tensor(maml_gradient(loss, head, batches[0], judge, inner_rate=α, first_order=order))
+        for judge, order in ((batches[1], False), (batches[1], True), (batches[0], False))
     )
     adapted: Any = inner_loop(loss, head, known, inner_rate=α)
     before: Any = inner_loop(loss, head, new, inner_rate=β)
-    same = maml_gradient(loss, head, batches[0], batches[0], inner_rate=α).gradient
     return compare(
         answer(head, support, labels, query, query_labels, α, β),
         head - β * second,
@@ -141,9 +138,14 @@ def head_step(answer: Callable[..., Any]) -> str | None:
             ),
             "this is a step on the query loss before adaptation": before,
             "this judges by the support set; the outer loss is that of the query set": (
-                head - β * same  # type: ignore[operator]
+                head - β * same
             ),
             "the outer step goes uphill": head + β * second,
             "this is the gradient, not where the step leads": second,
         },
     )
+
+
+def _tensor(found: OuterGradient) -> Tensor:
+    gradient: Any = found.gradient
+    return gradient  # type: ignore[no-any-return]
