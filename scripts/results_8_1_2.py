@@ -69,7 +69,7 @@ from mapping_lib.meta import ridge_logits
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, EPISODES, QUERIES = 16, 50, 10
-SEEDS = 5
+SEEDS = 3
 STEPS = 640
 TIMED = {"cosine": 560, "MAML": 416, "ANIL": 392, "scale and shift": 688}
 Classify = Callable[[Task], Tensor]

@@ -13,7 +13,7 @@ from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise
 from mapping_lib.meta import OuterGradient, inner_loop, maml_gradient
 
-WORDS = ("up", "level", "down")
+ORDER = ["random body, nearest mean", "episodes, cosine", "pixels", "episodes, MAML"]
 
 
 @exercise("8.1.2-a")
@@ -149,3 +149,28 @@ def head_step(answer: Callable[..., Any]) -> str | None:
 def _tensor(found: OuterGradient) -> Tensor:
     gradient: Any = found.gradient
     return gradient  # type: ignore[no-any-return]
+
+
+@exercise("8.1.2-d")
+def order_on_digits(answer: Any) -> str | None:
+    """Check the order of four learners on digits, as it was measured."""
+    if not isinstance(answer, list | tuple) or sorted(map(str, answer)) != sorted(ORDER):
+        return f"give a list of these four names, the worst first: {sorted(ORDER)}"
+    if list(answer) == ORDER[::-1]:
+        return "this is the order from best to worst; the worst comes first"
+    if answer[3] != "episodes, MAML":
+        return (
+            f"{answer[3]!r} isn't the best: the digits are a new domain, and only one of the four "
+            "may change its features for a task"
+        )
+    if answer[0] != "random body, nearest mean":
+        return (
+            f"{answer[0]!r} isn't the worst: one of the four has been trained on nothing and has "
+            "lost what the pixels say"
+        )
+    if list(answer) != ORDER:
+        return (
+            "features that were made to tell letters apart need not tell digits apart better than "
+            "the pixels do; look at the column of digits"
+        )
+    return None

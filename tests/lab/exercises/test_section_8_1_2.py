@@ -46,6 +46,8 @@ def inner_only(head, support, labels, query, query_labels, inner, outer):
     return step(head, support, labels, support, labels, 0.0, inner)
 
 
+ORDER = ["random body, nearest mean", "episodes, cosine", "pixels", "episodes, MAML"]
+
 CASES = {
     "8.1.2-a": Case(
         solution=[28, 16, 165, 256],
@@ -92,6 +94,16 @@ CASES = {
             "judges by the support": lambda *a: step(*a, of="support"),
             "uphill": lambda *a: step(*a, sign=1),
             "not where the step leads": lambda *a: step(*a, begin=None),
+        },
+    ),
+    "8.1.2-d": Case(
+        solution=ORDER,
+        wrong={
+            "from best to worst": ORDER[::-1],
+            "isn't the best": [ORDER[0], ORDER[1], ORDER[3], ORDER[2]],
+            "isn't the worst": [ORDER[2], ORDER[1], ORDER[0], ORDER[3]],
+            "look at the column of digits": [ORDER[0], ORDER[2], ORDER[1], ORDER[3]],
+            "these four names": ORDER[:3],
         },
     ),
 }
