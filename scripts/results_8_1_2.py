@@ -320,9 +320,9 @@ def path() -> None:
     )
     train = glyphs("train", 0)
     tests = {
-        "same scripts": glyphs("train", 1),
+        "same_scripts": glyphs("train", 1),
         "Georgian": glyphs("validation", 0),
-        "new scripts": glyphs("test", 0),
+        "new_scripts": glyphs("test", 0),
         "digits": handwritten_digits(size=SIZE),
     }
     state: dict[Any, Any] = {}
@@ -391,7 +391,7 @@ def pictures() -> None:
         settings={"image side": 96, "episodes": 100, "queries a class": QUERIES, "ways": 5},
     )
     left, right = photographs(20, seed=0, size=96)
-    glyph = rendered_glyphs("test", per_class=11, seed=0, size=96)
+    glyph = rendered_glyphs("test", per_class=15, seed=0, size=96)
     with seeded(0):
         glyph = of_classes(glyph, torch.rand(len(glyph.classes)) < 0.2)
     shown = [left.images, right.images, glyph.images.repeat(1, 3, 1, 1)]
