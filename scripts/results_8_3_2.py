@@ -270,32 +270,37 @@ def measure_digits() -> None:
 
 def measure_temperature() -> None:
     """Fill book/results/distillation_temperature.json."""
+    ways = {
+        f"{factor}, α = {share}": (factor == "with T²", share)
+        for factor in ("with T²", "without T²")
+        for share in (0.5, 0.9)
+    }
     recorder = recorder_of(
-        "temperature", "softened answers of a teacher at several temperatures",
-        {"with T²": results.Method("the gradient's size doesn't depend on T", TUNED),
-         "without T²": results.Method("the divergence alone", TUNED)},
+        "temperature",
+        "softened answers of a teacher at several temperatures",
+        {
+            name: results.Method("the gradient's size doesn't depend on T" if factor else
+                                 "the divergence alone", TUNED)
+            for name, (factor, _) in ways.items()
+        },
     )  # fmt: skip
 
     def measure(key: results.Row) -> dict[str, float]:
-        term = partial(softened, temperature=key["temperature"], factor=key["method"] == "with T²")
-        given = lesson(key["images"], key["seed"])
-        return measured(trained(key["seed"], given, term, key["share"]), room(key["seed"]))
+        factor, share = ways[key["method"]]
+        term = partial(softened, temperature=key["temperature"], factor=factor)
+        student = trained(key["seed"], lesson("all", key["seed"]), term, share)
+        return measured(student, room(key["seed"]))
 
     recorder.measure(
         [
-            {"method": method, "images": images, "temperature": temperature, "share": share,
-             "seed": seed}
+            {"method": name, "temperature": temperature, "seed": seed}
             for seed in FEW
-            for method, images, shares in (
-                ("with T²", "all", (0.5, 0.9)),
-                ("without T²", "all", (0.5, 0.9)),
-            )
+            for name, (factor, _) in ways.items()
             for temperature in TEMPERATURES
-            for share in shares
-            if method == "with T²" or temperature > 1
+            if factor or temperature > 1
         ],
         measure,
-    )  # fmt: skip
+    )
 
 
 def measure_steps() -> None:
