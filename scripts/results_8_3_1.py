@@ -15,8 +15,8 @@ scores: which source each score chooses, and the regret.
 layers: the same for the stages of EfficientNet-Lite0, by the accuracy of a logistic regression on
 the features after each stage; three draws.
 
-strategies: what each strategy is worth on each target, with 2 and 10 labels a class and one
-draw, from the source whose frozen features have the best cross-validated accuracy.
+strategies: what each strategy is worth on each target, with 2 and 10 labels a class and three
+draws, from the source whose frozen features have the best cross-validated accuracy.
 
 schedules: a controller of frozen groups against fixed schedules, by equal steps.
 
@@ -317,7 +317,7 @@ def strategies() -> None:
     recorder.measure(
         [
             {"method": method, "target": target, "per_class": level, "seed": seed}
-            for seed in range(1)
+            for seed in range(3)
             for target in (*HELD_OUT, *DEVELOPMENT)
             for level in (2, 10)
             for method in ("frozen head", "fine-tuning", "from scratch")

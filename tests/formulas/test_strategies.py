@@ -58,6 +58,12 @@ def test_regret_is_not_negative_zero_at_the_best_and_does_not_mind_a_constant(se
     )
 
 
+def test_regret_names_the_shape_that_is_due():
+    words = r"shape \(2,\), one choice for each row of scores \(2, 3\), got \(3,\)"
+    with pytest.raises(ValueError, match=words):
+        regret(torch.tensor([0, 1, 2]), torch.zeros(2, 3))
+
+
 def test_regret_takes_small_integers_and_deeper_shapes():
     scores = torch.arange(12.0).view(2, 3, 2)
     chosen = torch.tensor([[0, 1, 0], [1, 1, 0]], dtype=torch.uint8)
@@ -323,6 +329,7 @@ def test_rates():
     near = choose(rate=0.5)
     assert (near.head_rate, near.body_rate) == (0.5, 0.05)
     assert choose(rate=0.5, distance=1.0).body_rate == 0.05
+    assert "distance 1.00, within 1:" in choose(distance=1.0).reason
     far = choose(rate=0.5, distance=1.5)
     assert (far.head_rate, far.body_rate) == (0.5, 0.15)
     assert far.reason.endswith("; distance 1.50, beyond 1: body at 0.3 of the head's rate")
