@@ -462,6 +462,7 @@ def test_pair_seeds_are_symmetric_and_differ():
     assert torch.equal(seeds, seeds.T)
     upper = seeds[torch.triu_indices(6, 6, 1).unbind()]
     assert len(upper.unique()) == 15
+    assert upper.max() >= 2**61  # the whole range
     assert (upper > 0).all()
     assert not seeds.diagonal().any()
 
