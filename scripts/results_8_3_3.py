@@ -163,7 +163,7 @@ def uneven() -> None:
 
 
 def rates() -> None:
-    """Fill federated_rates.json; a run that diverges has no accuracy."""
+    """Fill federated_rates.json; a run that diverges counts as 0 and is marked."""
     concentration = 0.1
     recorder = Recorder(
         FOLDER / "federated_rates.json",
@@ -187,7 +187,7 @@ def rates() -> None:
                 seed=seed,
             )
         except FloatingPointError:
-            return {"diverged": 1}
+            return {"accuracy": 0.0, "held": 0.0, "diverged": 1}
         return {"accuracy": round(found.curve[-1], 4), "held": round(found.held, 4)}
 
     keys = [

@@ -58,7 +58,7 @@ Method = Literal["FedAvg", "FedProx", "SCAFFOLD", "FedBN", "local only", "centra
 
 CLIENTS = 20
 SIZES = tuple(26 + 4 * k for k in range(CLIENTS))
-"""Rows of each client, a fifth of them held out: 26 to 102, 1,280 in all."""
+"""Rows of each client, from 26 to 102 and 1,280 in all; a fifth of them is held out."""
 
 STEPS, BATCH = 20, 16
 """Local steps a round, and rows a step."""
@@ -87,7 +87,7 @@ class Clients:
 
     @property
     def rows(self) -> Tensor:
-        """The numbers of rows to train on, (m,): the weights of the mean."""
+        """The numbers of rows to train on, (m,), which are the weights of the mean."""
         return torch.tensor([len(labels) for _, labels in self.train])
 
     def shares(self) -> Tensor:

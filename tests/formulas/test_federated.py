@@ -96,6 +96,12 @@ def test_client_update_by_hand():
     assert found.buffers is None
 
 
+def test_what_a_client_is_given_can_be_named():
+    batches, θ = torch.tensor([1.0]), torch.tensor(5.0)
+    found = client_update(loss=lambda θ, b: (θ - b) ** 2, parameters=θ, batches=batches, rate=0.25)
+    assert found.parameters == 3
+
+
 @pytest.mark.parametrize("proximal", [0.0, 0.7])
 @BOTH
 def test_clients_are_those_of_a_plain_loop(vectorised, proximal):
@@ -462,6 +468,7 @@ def test_pair_seeds_are_symmetric_and_differ():
     assert torch.equal(seeds, seeds.T)
     upper = seeds[torch.triu_indices(6, 6, 1).unbind()]
     assert len(upper.unique()) == 15
+    assert upper.max() >= 2**61  # the whole range
     assert (upper > 0).all()
     assert not seeds.diagonal().any()
 
