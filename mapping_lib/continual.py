@@ -86,7 +86,7 @@ def diagonal_fisher(
     which goes to 0 as the training rows are fitted.
 
     Taught in :ref:`lifelong-transfer` (section 8.1.3).
-    Source: :cite:t:`kirkpatrick2017overcoming`, eq. 3; that the empirical one differs:
+    Source: :cite:t:`kirkpatrick2017overcoming`, F of eq. 3; that the empirical one differs:
     :cite:t:`kunstner2019limitations`.
 
     Parameters
@@ -444,7 +444,7 @@ def average_accuracy(accuracies: Tensor) -> Tensor:
     .. math:: \frac{1}{T} \sum_{j=1}^{T} R_{Tj}
 
     Taught in :ref:`lifelong-transfer` (section 8.1.3).
-    Source: :cite:t:`lopezpaz2017gradient`, eq. 2.
+    Source: :cite:t:`lopezpaz2017gradient`, section 2.
 
     Parameters
     ----------
@@ -516,7 +516,7 @@ def backward_transfer(accuracies: Tensor) -> Tensor:
     .. math:: \frac{1}{T-1} \sum_{j=1}^{T-1} \bigl( R_{Tj} - R_{jj} \bigr)
 
     Taught in :ref:`lifelong-transfer` (section 8.1.3).
-    Source: :cite:t:`lopezpaz2017gradient`, eq. 3.
+    Source: :cite:t:`lopezpaz2017gradient`, section 2.
 
     Parameters
     ----------
@@ -550,7 +550,7 @@ def forward_transfer(accuracies: Tensor, baseline: Tensor) -> Tensor:
     .. math:: \frac{1}{T-1} \sum_{j=2}^{T} \bigl( R_{j-1,j} - b_j \bigr)
 
     Taught in :ref:`lifelong-transfer` (section 8.1.3).
-    Source: :cite:t:`lopezpaz2017gradient`, eq. 4.
+    Source: :cite:t:`lopezpaz2017gradient`, section 2.
 
     Parameters
     ----------

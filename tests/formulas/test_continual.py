@@ -89,6 +89,15 @@ def test_exact_fisher_of_the_logits_is_p_times_one_minus_p():
     assert_close(found["weight"], (10 * p * (1 - p)).unsqueeze(1))  # mean of 4 and 16
 
 
+def test_answers_are_drawn_from_each_rows_own_softmax():
+    line = nn.Linear(1, 2, bias=False).double()
+    nn.init.constant_(line.weight, 0)
+    line.weight.data[0] = 40  # sure of class 0 in every row, so that nothing else is drawn
+    rows = torch.ones(20, 1, dtype=torch.float64)
+    found = diagonal_fisher(line, rows, labels="sampled", generator=generator())["weight"]
+    assert found.max() < 1e-20
+
+
 def test_sampled_fisher_has_the_exact_one_as_its_mean():
     model, x = classifier(), normal(5, 4)
     exact = diagonal_fisher(model, x, labels="exact")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from mapping_lib.lab.exercises.compare import compare
@@ -16,7 +17,9 @@ from mapping_lib.lab.exercises.core import exercise
 @exercise("8.1.3-a")
 def two_valleys(answer: Any) -> str | None:
     """Check where EWC ends between two quadratic losses, and three other ends."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 4:
+    if isinstance(answer, Tensor | ndarray):
+        answer = answer.tolist()
+    if not isinstance(answer, list | tuple) or len(answer) != 4:
         return "give a list of four numbers: [EWC at λ = 1, fine-tuning, λ → ∞, F from the mean]"
     ewc, plain, stiff, mistaken = answer
     return (
@@ -107,13 +110,17 @@ def projection(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
 @exercise("8.1.3-c")
 def numbers_of_a_matrix(answer: Callable[[Tensor], Any]) -> str | None:
     """Check forgetting and backward transfer of a matrix whose best isn't on its diagonal."""
-    R = torch.rand(4, 4, dtype=torch.float64) / 2
-    R += torch.tensor([[0.3, 0, 0, 0], [0.5, 0.2, 0, 0], [0.1, 0.4, 0.3, 0], [0.1, 0, 0, 0.5]])
+    R = torch.rand(4, 4, dtype=torch.float64) / 20 + torch.tensor(
+        [[0.6, 0.7, 0.1, 0.0], [0.8, 0.5, 0.2, 0.1], [0.3, 0.6, 0.5, 0.1], [0.4, 0.3, 0.7, 0.8]]
+    )
     found = answer(R)
+    if isinstance(found, Tensor | ndarray):
+        found = found.tolist()
     if not isinstance(found, list | tuple) or len(found) != 2:
         return "return two numbers: forgetting, then backward transfer"
     best, last, own = R[:-1].amax(dim=0), R[-1], R.diagonal()
     lost, back = best - last, last - own
+    since = torch.stack([R[j:-1, j].amax() for j in range(3)])  # from its own task on
     return compare(
         torch.as_tensor(found[0]),
         lost[:-1].mean(),
@@ -131,6 +138,12 @@ def numbers_of_a_matrix(answer: Callable[[Tensor], Any]) -> str | None:
                 R[:-1].amax(dim=1) - last[:-1]
             ).mean(),
             "divide by T − 1, not by T": lost[:-1].sum() / 4,
+            "the maximum is over i < T: a task that the last one improved counts negatively": (
+                R.amax(dim=0) - last
+            )[:-1].mean(),
+            "the maximum is over all rows above the last, also those before the task was learned": (
+                since - last[:-1]
+            ).mean(),
         },
     ) or compare(
         torch.as_tensor(found[1]),

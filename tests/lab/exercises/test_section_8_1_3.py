@@ -89,6 +89,10 @@ CASES = {
             "sum where the mean": with_numbers(lambda R: lost(R)[:-1].sum()),
             "not over a row": with_numbers(lambda R: (R[:-1].amax(1) - R[-1, :-1]).mean()),
             "T − 1, not by T": with_numbers(lambda R: lost(R)[:-1].sum() / len(R)),
+            "counts negatively": with_numbers(lambda R: (R.amax(0) - R[-1])[:-1].mean()),
+            "before the task was learned": with_numbers(
+                lambda R: sum(R[j:-1, j].max() - R[-1, j] for j in range(3)) / 3
+            ),
             "backward transfer is negative": with_numbers(None, lambda R: -back(R)[:-1].mean()),
             "from the best before": with_numbers(None, lambda R: -lost(R)[:-1].mean()),
             "the last task has no later": with_numbers(None, lambda R: back(R).mean()),
