@@ -67,7 +67,7 @@ CASES = {
             "long ones count more": lambda p: head(p, before=False),
             "nothing is scaled": lambda p: head(p, before=False, after=False),
             "first prompt alone": lambda p: normalize(p[:, 0]),
-            "weights": lambda p: head(p, axis=0),
+            "not over the classes": lambda p: head(p, axis=0),
         },
     ),
     "8.1.1-d": Case(
