@@ -1,11 +1,11 @@
 """The symmetric contrastive loss of 256 features, forward and backward: all at once and in blocks.
 
     OMP_NUM_THREADS=1 python benchmarks/crossmodal.py
-    OMP_NUM_THREADS=1 python benchmarks/crossmodal.py --pairs 1024 --repeats 7
+    OMP_NUM_THREADS=1 python benchmarks/crossmodal.py --pairs 256 16384 --repeats 7
 
 Prints CPU seconds (medians of interleaved runs) and the peak memory of one call, each in a process
 of its own, with the ratios to cross-entropy over the whole matrix of similarities, written with
-torch as CLIP's authors do. The largest size takes minutes.
+torch as CLIP's authors do. 16,384 pairs take minutes, and GiB.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pairs", type=int, nargs="*", default=[256, 1024, 4096, 16_384])
+    parser.add_argument("--pairs", type=int, nargs="*", default=[1024, 4096])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory-of", nargs=2, metavar=("NAME", "PAIRS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()

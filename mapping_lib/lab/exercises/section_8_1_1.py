@@ -33,6 +33,12 @@ def uniform_by_hand(answer: Any) -> str | None:
             ),
             "both directions are averaged, with a factor of ½": (value, 2 * slope),
             "that is the slope at another text's similarity, (¼ + ¼)/8": (value, 0.5 / 8),
+            "that is the slope by the cosine; z is already divided by the temperature": (
+                value,
+                10 * slope,
+            ),
+            "an own pair is taken off twice, once for each direction": (value, (0.5 - 1) / 8),
+            "the loss is −log ¼, which is positive": (-value, slope),
             "the common similarity doesn't matter: it cancels in the softmax": (
                 value - 0.5 / 0.1,
                 slope,
@@ -71,6 +77,7 @@ def symmetric_loss(answer: Callable[..., Any]) -> str | None:
             "divide by the temperature, don't multiply": sum(both(u @ v.mT * temperature)) / 2,
             "the temperature is missing": sum(both(u @ v.mT)) / 2,
             "the own pair belongs into the sum of the softmax, too": within.mean().item(),
+            "that is log n, the loss of a guess, whatever the embeddings": math.log(6),
             "the sign is wrong: a loss falls as own pairs come closer": -right,
             "scale over the features (dim=1), not over the batch": sum(
                 both(normalize(images, dim=0) @ normalize(texts, dim=0).mT / temperature)
@@ -93,6 +100,7 @@ def head_from_prompts(answer: Callable[..., Any]) -> str | None:
         what="the weights",
         hints={
             "scale the mean to length 1 again": unit.mean(1),
+            "scale the sum to length 1 again": unit.sum(1),
             "scale each prompt to length 1 before the mean, or long ones count more": normalize(
                 prompts.mean(1)
             ),
@@ -123,6 +131,8 @@ def gap(answer: Callable[..., Any]) -> str | None:
             "don't scale the means again: their length is part of the gap": (
                 (normalize(u.mean(0), dim=0) - normalize(v.mean(0), dim=0)).norm().item()
             ),
+            "that is the vector between the means; the gap is its length": difference,
+            "add up squares and take the root, not absolute values": difference.abs().sum().item(),
             "that is the squared length; take the root": difference.square().sum().item(),
             "that is the mean distance of all pairs, not the distance of the means": torch.cdist(
                 u, v

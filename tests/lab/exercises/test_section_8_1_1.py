@@ -37,6 +37,9 @@ CASES = {
             "both the row and the column": (1.3863, -0.09375),
             "factor of ½": (1.3863, -0.375),
             "another text's": (1.3863, 0.0625),
+            "by the cosine": (1.3863, -1.875),
+            "taken off twice": (1.3863, -0.0625),
+            "which is positive": (-1.3863, -0.1875),
         },
     ),
     "8.1.1-b": Case(
@@ -49,6 +52,7 @@ CASES = {
             "scale the rows": lambda a, b, t: clip(a, b, t, scaled=False),
             "divide by the temperature": lambda a, b, t: clip(a, b, t, power=1),
             "temperature is missing": lambda a, b, t: clip(a, b, t, power=0),
+            "loss of a guess": lambda a, b, t: math.log(len(a)),
             "sign is wrong": lambda a, b, t: -clip(a, b, t),
             "not over the batch": lambda a, b, t: clip(
                 normalize(a, dim=0), normalize(b, dim=0), t, scaled=False
@@ -58,11 +62,12 @@ CASES = {
     "8.1.1-c": Case(
         solution=head,
         wrong={
-            "length 1 again": lambda p: head(p, after=False),
+            "mean to length 1 again": lambda p: head(p, after=False),
+            "sum to length 1 again": lambda p: normalize(p, dim=2).sum(1),
             "long ones count more": lambda p: head(p, before=False),
             "nothing is scaled": lambda p: head(p, before=False, after=False),
             "first prompt alone": lambda p: normalize(p[:, 0]),
-            "weights": lambda p: head(p, axis=0),
+            "not over the classes": lambda p: head(p, axis=0),
         },
     ),
     "8.1.1-d": Case(
@@ -71,6 +76,10 @@ CASES = {
             "before the means": lambda a, b: gap(a, b, scaled=False),
             "don't scale the means": lambda a, b: gap(
                 normalize(a).mean(0, keepdim=True), normalize(b).mean(0, keepdim=True)
+            ),
+            "vector between": lambda a, b: normalize(a).mean(0) - normalize(b).mean(0),
+            "not absolute values": lambda a, b: (
+                (normalize(a).mean(0) - normalize(b).mean(0)).abs().sum()
             ),
             "take the root": lambda a, b: gap(a, b) ** 2,
             "distance of all pairs": lambda a, b: torch.cdist(normalize(a), normalize(b)).mean(),
