@@ -167,7 +167,8 @@ def mixed_batches(
     drawn = shares.multinomial(steps * batch_size, replacement=True, generator=generator)
     within = (torch.rand(len(drawn), generator=generator) * counts[drawn]).long()
     rows = starts[drawn] + within.minimum(counts[drawn] - 1)
-    return [(inputs[part], labels[part]) for part in rows.split(batch_size)]
+    parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    return [(inputs[part], labels[part]) for part in parts]
 
 
 def tail_counts(classes: int, *, most: int, ratio: float) -> Tensor:
