@@ -324,9 +324,7 @@ def remedies() -> None:
     keys = [k for k in product(WAYS, GONE_ON_FROM, SEEDS) if k[:2] != ("halved", "scratch")]
     recorder.measure(
         [{"method": way, "source": name, "seed": seed} for way, name, seed in keys],
-        lambda key: {
-            "accuracy": round(all_remedies(key["method"], key["source"])[key["seed"]], 4)
-        },
+        lambda key: {"accuracy": round(all_remedies(key["method"], key["source"])[key["seed"]], 4)},
     )
 
 

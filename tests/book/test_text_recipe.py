@@ -1,6 +1,5 @@
-import torch
-
 import results_6_2_1 as recipe
+import torch
 
 
 def test_a_network_trained_in_half_precision_sees_its_own_steps():
