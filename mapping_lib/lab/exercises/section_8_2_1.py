@@ -47,35 +47,49 @@ def paired_bootstrap(answer: Callable[..., Any]) -> str | None:
     generator = torch.Generator().manual_seed(0)
     hard = torch.rand(12, generator=generator)  # what both runs of a seed share
     scratch = 0.2 + 0.5 * hard
-    transfer = scratch + 0.1 + 0.04 * torch.randn(12, generator=generator)
-    rows = torch.randint(12, (2, 20_000, 12), generator=generator)
+    uneven = -torch.rand(12, generator=generator).log()  # a few large ones: no symmetric interval
+    transfer = scratch + 0.02 + 0.05 * (uneven - uneven.mean())
+    difference = transfer - scratch
+    rows = torch.randint(12, (2, 100_000, 12), generator=generator)
+    means = difference[rows[0]].mean(1)
+    apart = transfer[rows[0]].mean(1) - scratch[rows[1]].mean(1)
 
-    def summary(means: Tensor) -> list[float]:
-        ends = means.quantile(torch.tensor([0.025, 0.975])).tolist()
-        return [float((transfer - scratch).mean()), *ends]
+    def summary(values: Tensor, confidence: float = 0.95) -> list[float]:
+        levels = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2])
+        return [float(difference.mean()), *values.quantile(levels).tolist()]
 
-    right = summary((transfer - scratch)[rows[0]].mean(1))
-    apart = summary(transfer[rows[0]].mean(1) - scratch[rows[1]].mean(1))
-    gap, low, high = right
+    def around(width: float) -> list[float]:
+        error = float(difference.std()) / 12**0.5
+        return [gap, gap - width * error, gap + width * error]
+
+    gap, low, high = summary(means)
     given = answer(transfer.clone(), scratch.clone())
-    single = (transfer - scratch).quantile(torch.tensor([0.025, 0.975])).tolist()
+    if isinstance(given, tuple | list) or (isinstance(given, Tensor) and given.ndim):
+        given = [float(value) for value in given]
     return compare(
-        [float(value) for value in given] if isinstance(given, tuple | list | Tensor) else given,
-        right,
+        given,
+        [gap, low, high],
         what="the gap with its interval",
         hints={
             "the sign: the gap is the risk with the source minus that without": [-gap, -high, -low],
             "draw the same seeds for both: resampled apart, what a seed's two runs share counts": (
-                apart
+                summary(apart)
             ),
-            "those are quantiles of the differences; resample, and take those of the means": [
-                gap,
-                *single,
-            ],
+            "those are quantiles of the differences; resample, and take those of the means": (
+                summary(difference)
+            ),
+            "the ends hold 90 %: take the quantiles 0.025 and 0.975": summary(means, 0.9),
+            "the ends hold 99 %: take the quantiles 0.025 and 0.975": summary(means, 0.99),
+            "that is Student's t interval: resample, and take the quantiles of the means": (
+                around(2.201)
+            ),
+            "that is the normal interval: resample, and take the quantiles of the means": (
+                around(1.96)
+            ),
             "the ends are swapped": [gap, high, low],
             "order: the gap, the lower and the upper end": [low, gap, high],
         },
-        tolerance=0.06,
+        tolerance=0.04,
     )
 
 
@@ -127,6 +141,7 @@ def which_to_drop(answer: Callable[..., Any]) -> str | None:
         ("b", "e"): "those are the uncertain ones; drop the ones that clearly hurt",
         ("c",): "c clearly helps: a positive gap is harm, for it is a difference of risks",
         ("c", "e"): "c and e have negative gaps, they help: a gap is a difference of risks",
+        ("a", "c", "d"): "c's whole interval is below 0: it clearly helps",
         ("a",): "d hurts little, but clearly: its whole interval is above 0",
         ("a", "b", "d", "e"): "a positive upper end isn't enough: the lower end must be above 0",
     }

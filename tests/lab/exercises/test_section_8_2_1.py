@@ -9,14 +9,20 @@ ENTROPY = -(0.5 * log(0.5) + 0.3 * log(0.3) + 0.2 * log(0.2))
 LEVELS = torch.tensor([0.025, 0.975])
 
 
-def bootstrap(transfer, scratch, apart=False):
+def bootstrap(transfer, scratch, apart=False, levels=LEVELS):
     g = torch.Generator().manual_seed(7)
     k = len(transfer)
     rows = torch.randint(k, (10_000, k), generator=g)
     other = torch.randint(k, (10_000, k), generator=g) if apart else rows
     means = transfer[rows].mean(1) - scratch[other].mean(1)
-    low, high = means.quantile(LEVELS)
+    low, high = means.quantile(levels)
     return (transfer - scratch).mean(), low, high
+
+
+def symmetric(transfer, scratch, width):
+    difference = transfer - scratch
+    half = width * difference.std() / len(difference) ** 0.5
+    return [difference.mean(), difference.mean() - half, difference.mean() + half]
 
 
 def entropy(z, y, unused=False):
@@ -56,6 +62,11 @@ CASES = {
                 (t - s).mean(),
                 *(t - s).quantile(LEVELS),
             ),
+            "hold 90 %": lambda t, s: bootstrap(t, s, levels=torch.tensor([0.05, 0.95])),
+            "hold 99 %": lambda t, s: bootstrap(t, s, levels=torch.tensor([0.005, 0.995])),
+            "Student's t": lambda t, s: symmetric(t, s, 2.201),
+            "the normal interval": lambda t, s: symmetric(t, s, 1.96),
+            "shape () where (3,)": lambda t, s: (t - s).mean(),
             "ends are swapped": lambda t, s: [bootstrap(t, s)[i] for i in (0, 2, 1)],
             "order": lambda t, s: [bootstrap(t, s)[i] for i in (1, 0, 2)],
         },
@@ -84,6 +95,7 @@ CASES = {
                 n for n, (*_, high) in g.items() if high > 0
             ],
             "a list of names": lambda g: 2,
+            "it clearly helps": lambda g: [n for n, (_, low, high) in g.items() if low * high > 0],
             "hurts little": lambda g: ["a"],
             "clearly hurt, got nothing": lambda g: [],
         },
