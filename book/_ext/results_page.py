@@ -41,6 +41,8 @@ def section(name: str, content: Content, used_in: str) -> list[str]:
 def _runs(content: Content, value: str) -> Runs:
     runs: Runs = {method: {} for method in content["methods"]}
     for row in content["rows"]:
+        if value not in row:  # not every method has every number
+            continue
         _, *problem, _ = key_of(row).values()
         column = ", ".join(map(str, problem))
         runs[row["method"]].setdefault(column, []).append(row[value])
