@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Scenario = Literal["task", "class"]
-"""What the test tells: the task, whose classes alone are then open, or nothing."""
+"""What the test tells. Either the task, whose classes alone are then open, or nothing."""
 
 METHODS = (
     "fine-tuning",
