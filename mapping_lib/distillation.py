@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import huber_loss
 
 from mapping_lib._checks import (
     require_features,
@@ -469,7 +470,7 @@ def relational_distance(
     """
     _require_relations(2, student_features, teacher_features)
     v = teacher_features if teacher_gradient else teacher_features.detach()
-    return _huber(_relative_distances(student_features) - _relative_distances(v)).mean()
+    return huber_loss(_relative_distances(student_features), _relative_distances(v))
 
 
 def relational_angle(
@@ -524,7 +525,7 @@ def relational_angle(
     _require_relations(3, student_features, teacher_features)
     v = teacher_features if teacher_gradient else teacher_features.detach()
     n = len(v)
-    losses = _huber(_cosines(student_features) - _cosines(v))
+    losses = huber_loss(_cosines(student_features), _cosines(v), reduction="none")
     i = torch.arange(n, device=v.device)
     j, k = i.unsqueeze(1), i.view(n, 1, 1)
     distinct = (i != j) & (j != k) & (i != k)
@@ -546,11 +547,6 @@ def _cosines(rows: Tensor) -> Tensor:
     unit = differences / norms.clamp_min(torch.finfo(rows.dtype).tiny)
     cosines: Tensor = unit @ unit.transpose(1, 2)
     return cosines
-
-
-def _huber(difference: Tensor) -> Tensor:
-    size = difference.abs()
-    return torch.where(size <= 1, size.square() / 2, size - 0.5)
 
 
 def _require_temperature(temperature: float) -> None:
