@@ -121,7 +121,7 @@ def class_balanced_weights(counts: Tensor, *, beta: float) -> Tensor:
     if beta == 1:
         inverse = 1 / rows
     else:
-        decay = torch.tensor(beta, dtype=torch.float64).log().item()
+        decay = rows.new_tensor(beta, dtype=torch.float64).log()
         inverse = (1 - beta) / -torch.expm1(rows.double() * decay)
     weights = inverse * (len(rows) / inverse.sum())
     return weights.to(rows.dtype)
