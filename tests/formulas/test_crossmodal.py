@@ -217,8 +217,6 @@ def test_unpaired_and_lonely_rows():
         clip_loss(IMAGES[:1], TEXTS[:1], temperature=1.0)
     with pytest.raises(ValueError, match=r"needs its key, got 7 queries and 6 keys"):
         info_nce(IMAGES, TEXTS[:6], temperature=1.0)
-    with pytest.raises(ValueError, match=r"needs its key, got 6 queries and 7 keys"):
-        info_nce(IMAGES[:6], TEXTS, temperature=1.0)
     with pytest.raises(ValueError, match=r"one key only"):
         info_nce(IMAGES[:1], TEXTS[:1], temperature=1.0)
 
