@@ -317,6 +317,13 @@ class TestHScore:
         expected = np.trace(np.linalg.inv(covariance) @ np.cov(means.T, bias=True))
         assert ours.item() == pytest.approx((1 - weight) * expected)
 
+    def test_features_that_are_shrunk_all_the_way_score_nothing(self):
+        generator = torch.Generator().manual_seed(0)
+        features = torch.randn(4, 2, generator=generator, dtype=torch.float64)
+        assert ledoit_wolf(features.numpy())[1] == 1
+        found = h_score(features, torch.tensor([0, 0, 1, 1]), shrinkage="auto").item()
+        assert 0 <= found < 1e-8
+
     def test_without_shrinkage_any_source_is_the_best_where_n_is_below_d(self):
         features, labels = drawn(9, 20)
         assert h_score(features, labels).item() == pytest.approx(2)
