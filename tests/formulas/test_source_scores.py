@@ -244,6 +244,7 @@ class TestLogme:
             (lambda f, y: (f / 0, y), ValueError, "NaN|infinite"),
             (lambda f, y: (f, y[:4]), ValueError, r"labels must have the shape \(6,\)"),
             (lambda f, y: (f, y.double()[:4]), ValueError, r"\(4,\) must have 6 rows"),
+            (lambda f, y: (f, y.double()[:0]), ValueError, r"labels is empty.* \(0, 1\)"),
             (lambda f, y: (f, y * math.nan), ValueError, "labels contains NaN"),
             (lambda f, y: (f, 0.0 * y + 2), ValueError, "labels is constant"),
             (lambda f, y: (f, torch.stack([0.0 * y, y + 0.5], 1)), ValueError, "is constant"),
