@@ -113,7 +113,9 @@ def meeting(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
         "nowhere ahead": (-0.10, 0.00, 0.00, -0.05, 0.01),
         "level at 2 labels, ahead at 5 again": (0.20, 0.01, 0.10, 0.00, 0.00),
     }
-    right, got, wrong = [], [], {name: [] for name in _MISTAKES}
+    right: list[float] = []
+    got: list[Any] = []
+    wrong: dict[str, list[float]] = {name: [] for name in _MISTAKES}
     for gains in cases.values():
         transfer, scratch = _curves(gains)
         low, high = paired_interval(transfer, scratch)
@@ -122,8 +124,8 @@ def meeting(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
             wrong[name].append(mistake(transfer, scratch, low, high))
         found = answer(labels, transfer, scratch)
         got.append(float(found) if isinstance(found, int | float | Tensor) else found)
-    for name, due in wrong.items():
-        if got == due:
+    for name, mistaken in wrong.items():
+        if got == mistaken:
             return name
     for case, value, due in zip(cases, got, right, strict=True):
         said = compare(value, due, what=f"where the curves meet ({case})")

@@ -97,7 +97,7 @@ CASES = {
         solution=unbiased,
         wrong={
             "that is the biased one": lambda s, t, st: s.mean() + t.mean() - 2 * st.mean(),
-            "are still counted": lambda s, t, st: off(s, 16) + off(t, 49) - 2 * st.mean(),
+            "left out but still counted": lambda s, t, st: off(s, 16) + off(t, 49) - 2 * st.mean(),
             "still in the sums": lambda s, t, st: s.sum() / 12 + t.sum() / 42 - 2 * st.mean(),
             "the factor 2 is missing": lambda s, t, st: unbiased(s, t, st) + st.mean(),
             "divisors are exchanged": lambda s, t, st: off(s, 42) + off(t, 12) - 2 * st.mean(),
