@@ -70,3 +70,39 @@ def shared(texts: Sequence[str], known: set[Gram]) -> Tensor:
         runs = word_runs(text, n)
         shares.append(len(runs & known) / len(runs) if runs else float("nan"))
     return torch.tensor(shares)
+
+
+def edited(texts: Sequence[str], *, share: float, seed: int) -> list[str]:
+    """Replace some words of texts by words of the same texts, drawn at random.
+
+    Parameters
+    ----------
+    texts
+        At least one.
+    share
+        The chance of each word to be replaced, from 0 to 1.
+    seed
+        Draws them.
+
+    Raises
+    ------
+    ValueError
+        The share is out of range.
+
+    Examples
+    --------
+    >>> edited(["one two three"], share=0.0, seed=0)
+    ['one two three']
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must lie between 0 and 1, got {share}")
+    generator = torch.Generator().manual_seed(seed)
+    words = [text.split() for text in texts]
+    pool = [word for row in words for word in row]
+    found = []
+    for row in words:
+        replaced = (torch.rand(len(row), generator=generator) < share).tolist()
+        others = torch.randint(len(pool), (len(row),), generator=generator).tolist()
+        changed = zip(row, replaced, others, strict=True)
+        found.append(" ".join(pool[j] if hit else word for word, hit, j in changed))
+    return found
