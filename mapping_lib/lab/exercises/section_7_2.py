@@ -46,7 +46,7 @@ def prefixes_on_paper(answer: Any) -> str | None:
             what="the number of tries",
             hints={
                 "a hexadecimal digit has sixteen values, not ten": 1e8,
-                "a digit has 4 bits, not 8": 2.0**64,
+                "that many are for digits of 8 bits; a hexadecimal one has 4": 2.0**64,
                 "half of that is the median of a search without repetition; here each try "
                 "hits with the same probability": 2.0**31,
             },
@@ -69,7 +69,7 @@ def prefixes_on_paper(answer: Any) -> str | None:
                 "this is the number of digits; each has 4 bits": 64.0,
                 "this is for two files of one's own choice that agree (a birthday), not for a "
                 "file that agrees with a given one": 128.0,
-                "a digit has 4 bits, not 8": 512.0,
+                "64 digits of 4 bits each": 512.0,
             },
         )
     )

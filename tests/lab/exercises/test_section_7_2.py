@@ -68,13 +68,13 @@ CASES = {
         wrong={
             "three numbers": 2**32,
             "sixteen values": [10**8, 71.6, 256],
-            "the number of tries: a digit has 4 bits": [2**64, 71.6, 256],
+            "that many are for digits of 8 bits": [2**64, 71.6, 256],
             "median": [2**31, 71.6, 256],
             "in seconds": [2**32, 4295, 256],
             "in hours": [2**32, 1.193, 256],
             "number of digits": [2**32, 71.6, 64],
             "birthday": [2**32, 71.6, 128],
-            "the logarithm: a digit has 4 bits": [2**32, 71.6, 512],
+            "64 digits of 4 bits each": [2**32, 71.6, 512],
         },
     ),
     "7.2-b": Case(
