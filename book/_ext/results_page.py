@@ -7,12 +7,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from mapping_lib.lab.plots.results import table_of_dots
+from mapping_lib.lab.plots.results import columns_of, table_of_dots, table_of_means
 from mapping_lib.lab.registry import find
 from mapping_lib.lab.results import key_of
 
 Content = dict[str, Any]
 Runs = dict[str, dict[str, list[float]]]  # one number a seed, by method and column
+MOST_COLOURS = 7  # of the house style; more columns are drawn as a matrix
 HARD = "\N{NO-BREAK SPACE}"  # numbers stay on one line, a wide table scrolls
 
 
@@ -58,17 +59,23 @@ def _by(content: Content) -> str:
 def _picture(content: Content, value: str) -> list[str]:
     """Return a figure whose image is part of the page: no file is written."""
     runs, by = _runs(content, value), _by(content)
-    figure = table_of_dots(runs, value=value, by=by)
+    if len(columns_of(runs)) > MOST_COLOURS:
+        figure = table_of_means(runs, value=value, by=by)
+        caption = "Each number is the mean of a method's seeds."
+    else:
+        figure = table_of_dots(runs, value=value, by=by)
+        mark = "tick" if by else "bar"
+        caption = f"A dot is a seed, a {mark} the mean of a method's seeds."
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     plt.close(figure)
     image = base64.b64encode(stream.getvalue()).decode()
     return [
         f"```{{figure}} data:image/png;base64,{image}",
-        f":alt: {value} of each method{f' by {by}' * bool(by)}, a dot for each seed;"
+        f":alt: {value} of each method{f' by {by}' * bool(by)};"
         " the numbers are in the table below",
         "",
-        f"A dot is a seed, a {'tick' if by else 'bar'} the mean of a method's seeds.",
+        caption,
         "```",
         "",
     ]
@@ -77,7 +84,7 @@ def _picture(content: Content, value: str) -> list[str]:
 def _table(content: Content, value: str) -> list[str]:
     """Return a table of means ± standard deviations, a line for each method."""
     runs, by, seconds = _runs(content, value), _by(content), _runs(content, "seconds")
-    columns = list(dict.fromkeys(column for cells in runs.values() for column in cells))
+    columns = columns_of(runs)
     lines = [
         f"**{value}**{f' by {by}' * bool(by)}, mean ± standard deviation over the"
         " seeds; CPU seconds are the mean of a run:",

@@ -88,10 +88,12 @@ METHODS: tuple[Method, ...] = (
          "meta.prototype_logits"),
     ]),
     *_of("features", "8.1.1", "cross-modal-transfer", [
-        ("contrastive pairs", "image and text into one space", "pairs", ""),
+        ("contrastive pairs", "image and text into one space", "pairs",
+         "crossmodal.clip_loss"),
     ]),
     *_of("features", "8.3.2", "distillation", [
-        ("distillation", "the student's outputs to the teacher's", "inputs", ""),
+        ("distillation", "the student's outputs to the teacher's", "inputs",
+         "distillation.kd_loss"),
     ]),
     *_of("parameters", "2.3.2", "mapping-parameter-spaces", [
         ("weight matching", "permute the units", "nothing", "merging.weight_matching"),
@@ -121,16 +123,19 @@ METHODS: tuple[Method, ...] = (
         ("Tent", "norm layers, by the entropy of predictions", "inputs", "parameters.tent"),
     ]),
     *_of("parameters", "4.3.2", "multi-task-learning", [
-        ("multi-task learning", "one set for several tasks", "labels", ""),
+        ("multi-task learning", "one set for several tasks", "labels",
+         "multitask.multitask_loss"),
     ]),
     *_of("parameters", "4.3.3", "meta-learning", [
         ("MAML", "a start from which a step suffices", "labels", "meta.maml_loss"),
     ]),
     *_of("parameters", "8.1.3", "lifelong-transfer", [
-        ("EWC", "held near the old task where it matters", "labels", ""),
+        ("EWC", "held near the old task where it matters", "labels",
+         "continual.ewc_penalty"),
     ]),
     *_of("parameters", "8.3.3", "federated-transfer", [
-        ("FedAvg", "average what clients trained", "labels", ""),
+        ("FedAvg", "average what clients trained", "labels",
+         "federated.fedavg"),
     ]),
     *_of("instances", "3.3.1", "instance-weighting", [
         ("kernel mean matching", "weights that match the domains' means", "inputs",
@@ -157,7 +162,8 @@ METHODS: tuple[Method, ...] = (
          "augmentation.pseudo_labels"),
     ]),
     *_of("instances", "8.1.3", "lifelong-transfer", [
-        ("replay", "keep rows of the old task", "labels", ""),
+        ("replay", "keep rows of the old task", "labels",
+         "continual.reservoir_slots"),
     ]),
 )  # fmt: skip
 """The table, in the order of what is mapped and of the sections."""

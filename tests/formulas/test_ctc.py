@@ -177,6 +177,8 @@ TARGETS = torch.tensor([[1, 2], [2, 1]])
         (GOOD, TARGETS + 1, {}, ValueError, r"target 0 must hold labels from 0 to 2 .*\[2, 3\]"),
         (GOOD, TARGETS - 1, {}, ValueError, "other than the blank 0.*count labels from 1"),
         (GOOD, -TARGETS, {}, ValueError, "target 0 must hold labels from 0 to 2"),
+        (GOOD, torch.tensor([[1, 2], [-1, 1]]), {}, ValueError, r"target 1 .* got \[-1, 1\]"),
+        (GOOD, torch.tensor([[1, 2], [1, 7]]), {}, ValueError, r"target 1 .* got \[1, 7\]"),
         (GOOD, TARGETS, {"blank": 3}, ValueError, r"blank must lie in \[0, 2\]"),
         (GOOD, TARGETS, {"frames": torch.tensor([4, 5])}, ValueError, "between 1 and 4"),
         (GOOD, TARGETS, {"frames": torch.tensor([0, 4])}, ValueError, "between 1 and 4"),

@@ -243,6 +243,16 @@ class TestProperties:
         assert marginals.dtype == dtype
 
 
+def test_over_problems_at_once():
+    emissions, _, transitions, options = problem()
+    first = torch.zeros_like(options["mask"])
+    first[:, 0] = True
+    masks = torch.stack([options["mask"], first])
+    found = torch.vmap(lambda mask: crf_log_partition(emissions, transitions, mask=mask))(masks)
+    for mask, values in zip(masks, found, strict=True):
+        assert_close(values, crf_log_partition(emissions, transitions, mask=mask))
+
+
 class TestBadInput:
     def test_shapes(self):
         emissions, tags, transitions, options = problem()
@@ -250,6 +260,8 @@ class TestBadInput:
             crf_log_partition(emissions[0], transitions)
         with pytest.raises(ValueError, match=r"transitions must be \(3, 3\), a row and a column"):
             crf_log_partition(emissions, transitions[:2])
+        with pytest.raises(ValueError, match=r"tag of emissions \(3, 4, 3\), got \(4, 3\)"):
+            crf_log_partition(emissions, torch.cat([transitions, transitions[:1]]))
         with pytest.raises(ValueError, match=r"end must be \(3,\), one a tag, got \(2,\)"):
             viterbi(emissions, transitions, end=options["end"][:2])
         with pytest.raises(ValueError, match=r"tags must be \(3, 4\), one a place"):
@@ -278,6 +290,8 @@ class TestBadInput:
             viterbi(emissions.masked_fill(emissions < 0, math.nan), transitions)
         with pytest.raises(ValueError, match="between 0 and 2, got 0 to 3; mask padding"):
             crf_loss(emissions, tags.masked_fill(tags == 1, 3), transitions)
+        with pytest.raises(ValueError, match="between 0 and 2, got 0 to 7"):
+            crf_loss(emissions, tags.masked_fill(tags == 1, 7), transitions)
         with pytest.raises(ValueError, match="between 0 and 2, got -1 to"):
             crf_loss(emissions, tags.masked_fill(tags == 1, -1), transitions)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mapping_lib.lab import results
-from mapping_lib.lab.plots.results import table_of_dots
+from mapping_lib.lab.plots.results import table_of_dots, table_of_means
 from mapping_lib.lab.registry import find
 
 
@@ -513,6 +513,28 @@ def test_a_table_of_one_column_is_drawn_as_bars_with_numbers():
     plt.close(figure)
 
 
-def test_a_table_of_nothing_is_not_drawn():
+def test_a_legend_of_long_names_stays_inside_the_figure():
+    names = [f"{count} rows of a source with a long name" for count in range(5)]
+    figure = table_of_dots({"a": {name: [0.5] for name in names}}, value="accuracy", by="rows")
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x0 >= 0
+    assert legend.get_window_extent().x1 <= figure.bbox.width
+    plt.close(figure)
+
+
+def test_a_table_of_means_leaves_what_was_not_measured_empty_and_sorts_numbers_as_numbers():
+    runs = {"a": {"10, blur": [0.2, 0.4], "5, blur": [0.5]}, "b": {"5, blur": [0.7]}}
+    figure = table_of_means(runs, value="accuracy", by="labels")
+    axis, bar = figure.axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["5, blur", "10, blur"]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["a", "b"]
+    assert [text.get_text() for text in axis.texts] == ["0.50", "0.70", "0.30"]
+    assert bar.get_ylabel() == "accuracy"
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("draw", [table_of_dots, table_of_means])
+def test_a_table_of_nothing_is_not_drawn(draw):
     with pytest.raises(ValueError, match="no results to draw"):
-        table_of_dots({}, value="accuracy")
+        draw({}, value="accuracy")

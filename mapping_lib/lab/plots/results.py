@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,20 @@ from matplotlib.figure import Figure
 from mapping_lib.lab.plots.style import bars_with_seeds, panels
 
 Runs = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+def columns_of(runs: Runs) -> list[str]:
+    """Return the columns that any method has, in order, numbers in theirs.
+
+    >>> columns_of({"a": {"5, blur": [0.5]}, "b": {"10, blur": [0.7]}})
+    ['5, blur', '10, blur']
+    """
+    return sorted({column for cells in runs.values() for column in cells}, key=_as_numbers)
+
+
+def _as_numbers(column: str) -> list[tuple[float, str]]:
+    parts = re.split(r"(\d+(?:\.\d+)?)", column)
+    return [(float(part), "") if k % 2 else (-1.0, part) for k, part in enumerate(parts)]
 
 
 def table_of_dots(runs: Runs, *, value: str, by: str = "") -> Figure:
@@ -42,7 +57,7 @@ def table_of_dots(runs: Runs, *, value: str, by: str = "") -> Figure:
     """
     if not runs:
         raise ValueError("no results to draw")
-    columns = list(dict.fromkeys(column for cells in runs.values() for column in cells))
+    columns = columns_of(runs)
     runs = {textwrap.fill(method, 26): cells for method, cells in runs.items()}
     figure, (axis,) = panels()
     # Narrower than the text column: words a little larger, to be read on a phone.
@@ -52,7 +67,53 @@ def table_of_dots(runs: Runs, *, value: str, by: str = "") -> Figure:
         _bars(axis, {method: cells[columns[0]] for method, cells in runs.items()})
     else:
         _dots(axis, runs, columns)
-        figure.legend(title=by, loc="outside upper center", ncols=min(len(columns), 6))
+        side_by_side = max(1, min(len(columns), 64 // (6 + max(map(len, columns)))))
+        figure.legend(title=by, loc="outside upper center", ncols=side_by_side)
+    return figure
+
+
+def table_of_means(runs: Runs, *, value: str, by: str = "") -> Figure:
+    """Draw a matrix of the means: a line for each column of the problem, a field for each method.
+
+    For problems with more columns than there are colours for :func:`table_of_dots`.
+
+    Parameters
+    ----------
+    runs, value, by
+        As for :func:`table_of_dots`.
+
+    Raises
+    ------
+    ValueError
+        There are no methods.
+
+    Examples
+    --------
+    >>> figure = table_of_means({"a": {"1": [0.5, 0.6], "5": [0.8]}}, value="accuracy", by="labels")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.55', '0.80']
+    """
+    if not runs:
+        raise ValueError("no results to draw")
+    columns = columns_of(runs)
+    means = np.array([[np.mean(m.get(c, [np.nan])) for m in runs.values()] for c in columns])
+    figure, (axis,) = panels()
+    figure.set_size_inches(6, 1.6 + 0.23 * len(columns))
+    image = axis.imshow(means, cmap="cividis", aspect="auto")
+    figure.colorbar(image, ax=axis, label=value, aspect=40)
+    axis.set_xticks(
+        range(len(runs)), [textwrap.fill(method, 26) for method in runs], rotation=90, fontsize=9
+    )
+    axis.set_yticks(range(len(columns)), columns, fontsize=9)
+    axis.set_ylabel(by)
+    axis.xaxis.tick_top()
+    axis.grid(False)
+    middle = (np.nanmin(means) + np.nanmax(means)) / 2
+    if len(runs) <= 12:  # or the numbers would touch
+        for (row, place), mean in np.ndenumerate(means):
+            if np.isfinite(mean):
+                colour = "black" if mean > middle else "white"
+                axis.text(place, row, f"{mean:.2f}", ha="center", va="center", color=colour, size=8)
     return figure
 
 
