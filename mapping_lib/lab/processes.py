@@ -94,8 +94,7 @@ def elsewhere(
         if done.returncode:
             lines = done.stderr.strip()[-_SHOWN:]
             last = lines.rpartition("\n")[2].removeprefix("RuntimeError: ")
-            error = RuntimeError(last if function in last else f"{function} failed:\n{lines}")
-            raise error
+            raise RuntimeError(last if function in last else f"{function} failed:\n{lines}")
         with np.load(found, allow_pickle=False) as back:
             return {key: back[key] for key in back.files}
 

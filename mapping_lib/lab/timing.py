@@ -92,20 +92,32 @@ def without_dots(model: Any) -> Any:
     return copy
 
 
-def maps(path: str, images: Array) -> Measured:
-    """Open a model's ``.keras`` file on this process's backend, and map images.
+def opened(images: Array, **paths: str) -> dict[str, Array | str]:
+    """Open ``.keras`` files on this process's backend, and map images with each.
+
+    Taught in :ref:`keras` (section 7.1.3).
 
     Parameters
     ----------
-    path
-        The file.
     images
         With the channels last.
+    paths
+        Of the files, by names of your choice.
+
+    Returns
+    -------
+    dict
+        What the model gives, or the words of the error, by name.
     """
     import keras
 
-    model = keras.saving.load_model(path)
-    return {"maps": model.predict(images, verbose=0)}
+    found: dict[str, Array | str] = {}
+    for name, path in paths.items():
+        try:
+            found[name] = keras.saving.load_model(path).predict(images, verbose=0)
+        except (KeyError, ValueError) as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    return found
 
 
 class _Clock:
@@ -143,7 +155,7 @@ def _torch() -> Any:
         def tuning_step() -> float:
             optimiser.zero_grad()
             loss = F.cross_entropy(network(learn, x) @ head[0] + head[1], y)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             return loss.item()
 
