@@ -205,7 +205,7 @@ def in_keras(task: Task) -> Run:
 
 
 def by_arrays(way: str, **arrays: Any) -> Mapping[str, Array]:
-    """Train one way, all in arrays and numbers, as :func:`~.processes.elsewhere` calls it.
+    """Train one way, all in arrays and numbers, as a process of its own is called.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ def transfer(way: str, path: str, **arrays: Any) -> Measured:
     Parameters
     ----------
     way
-        A key of :data:`WAYS`.
+        A key of ``WAYS``.
     path
         Of the body: a ``.keras`` file for Keras, an ``.npz`` of torch's arrays for the others.
     arrays

@@ -128,7 +128,7 @@ def torch_features(
 
 
 def same_padding(size: tuple[int, ...], kernel: int, stride: int) -> tuple[int, int, int, int]:
-    """Return TensorFlow's ``"SAME"`` padding as :func:`torch.nn.functional.pad` takes it.
+    """Return TensorFlow's ``"SAME"`` padding as ``torch.nn.functional.pad`` takes it.
 
     As few rows and columns as give ⌈size / stride⌉ places; where their number is odd, the odd one
     comes after. Taught in :ref:`pytorch` (section 7.1.2).
