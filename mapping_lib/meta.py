@@ -452,12 +452,12 @@ def episode(
     queries: int,
     generator: torch.Generator | None = None,
 ) -> Episode:
-    r"""Draw an N-way K-shot episode: N classes, of each K examples to learn from and Q to test on.
+    r"""Draw an N-way K-shot episode: N classes, of each K examples to learn from and M to test on.
 
     .. math::
 
         S = \{ (x_{c_j, i}, j) : j < N,\ i < K \}, \qquad
-        Q = \{ (x_{c_j, i}, j) : j < N,\ K \le i < K + Q \}
+        Q = \{ (x_{c_j, i}, j) : j < N,\ K \le i < K + M \}
 
     where the classes :math:`c_1, \dots, c_N` are drawn without replacement, and so are the
     examples of each; within the episode the classes are called 0 to N - 1.
@@ -470,14 +470,14 @@ def episode(
     labels
         Of the data, ``(n,)``, integers from 0.
     ways, shots, queries
-        N, K and Q, from 1; classes with fewer than K + Q examples aren't drawn.
+        N, K and M, from 1; classes with fewer than K + M examples aren't drawn.
     generator
         Draws; None takes the global one.
 
     Returns
     -------
     Episode
-        Rows ``support`` (N K,) and ``query`` (N Q,) of the data, class after class, with their
+        Rows ``support`` (N K,) and ``query`` (N M,) of the data, class after class, with their
         labels in the episode.
 
     Raises
