@@ -36,52 +36,60 @@ def two_starts(answer: Any) -> str | None:
     )
 
 
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    return torch.exp(-torch.cdist(x, y).square() / 2)
+
+
 @exercise("9-b")
 def unbiased_mmd(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
-    """Check the unbiased estimate of the squared MMD from three tables of a kernel."""
-    source = torch.randn(4, 3, dtype=torch.float64)
-    target = torch.randn(7, 3, dtype=torch.float64) + 1
+    """Check the unbiased estimate of the squared MMD, once above zero and once below."""
+    apart = torch.randn(4, 3, dtype=torch.float64), torch.randn(7, 3, dtype=torch.float64) + 1
+    # every point stands in both samples, so that across lie likenesses of 1: the estimate is < 0
+    grid = torch.arange(5, dtype=torch.float64)[:, None]
+    for source, target in (apart, (grid[:4], grid)):
+        said = _unbiased_of(answer, source, target)
+        if said is not None:
+            return said
+    return None
 
-    def kernel(x: Tensor, y: Tensor) -> Tensor:
-        return torch.exp(-torch.cdist(x, y).square() / 2)
 
+def _unbiased_of(answer: Callable[..., Any], source: Tensor, target: Tensor) -> str | None:
     within_s, within_t, across = (
-        kernel(source, source),
-        kernel(target, target),
-        kernel(source, target),
+        _kernel(source, source),
+        _kernel(target, target),
+        _kernel(source, target),
     )
     n, m = across.shape
     off_s, off_t = within_s.sum() - n, within_t.sum() - m
     one, two = off_s / (n * (n - 1)), off_t / (m * (m - 1))
     right = one + two - 2 * across.mean()
-    return compare(
-        answer(within_s, within_t, across),
-        right,
-        what="the estimate",
-        hints={
-            "that is the biased one: leave out each row's likeness with itself": within_s.mean()
-            + within_t.mean()
-            - 2 * across.mean(),
-            "the diagonal is left out but still counted: divide by n (n - 1)": off_s / n**2
-            + off_t / m**2
-            - 2 * across.mean(),
-            "the diagonal is still in the sums: only the divisors leave it out": within_s.sum()
-            / (n * (n - 1))
-            + within_t.sum() / (m * (m - 1))
-            - 2 * across.mean(),
-            "the pairs across count twice: the factor 2 is missing": one + two - across.mean(),
-            "the divisors are exchanged: n rows are the source's, m the target's": off_s
-            / (m * (m - 1))
-            + off_t / (n * (n - 1))
-            - 2 * across.mean(),
-            "no row meets itself across the domains: no diagonal is to be left out": one
-            + two
-            - 2 * (across.sum() - across.diagonal().sum()) / (n * m - n),
-            "the root is too much: the square is asked for, and it may be negative": right.clamp(
-                min=0
-            ).sqrt(),
-        },
-    )
+    hints = {
+        "that is the biased one: leave out each row's likeness with itself": within_s.mean()
+        + within_t.mean()
+        - 2 * across.mean(),
+        "the diagonal is left out but still counted: divide by n (n - 1)": off_s / n**2
+        + off_t / m**2
+        - 2 * across.mean(),
+        "the diagonal is still in the sums: only the divisors leave it out": within_s.sum()
+        / (n * (n - 1))
+        + within_t.sum() / (m * (m - 1))
+        - 2 * across.mean(),
+        "the pairs across count twice: the factor 2 is missing": one + two - across.mean(),
+        "the divisors are exchanged: n rows are the source's, m the target's": off_s / (m * (m - 1))
+        + off_t / (n * (n - 1))
+        - 2 * across.mean(),
+        "no row meets itself across the domains: no diagonal is to be left out": one
+        + two
+        - 2 * (across.sum() - across.diagonal().sum()) / (n * m - n),
+    }
+    if right > 0:
+        hints["the root is too much: the square is asked for, and it may be negative"] = (
+            right.sqrt()
+        )
+    else:
+        hints["don't cut it off at 0: an unbiased estimate has to fall below"] = right.clamp(min=0)
+        hints["don't take its absolute value: an unbiased estimate may be negative"] = right.abs()
+    return compare(answer(within_s, within_t, across), right, what="the estimate", hints=hints)
 
 
 _LABELS = (1, 2, 5, 10, 20)
@@ -112,6 +120,7 @@ def meeting(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
         "ahead everywhere": (0.20, 0.20, 0.20, 0.15, 0.10),
         "nowhere ahead": (-0.10, 0.00, 0.00, -0.05, 0.01),
         "level at 2 labels, ahead at 5 again": (0.20, 0.01, 0.10, 0.00, 0.00),
+        "hardly ahead at 5 labels": (0.20, 0.10, 0.025, 0.00, 0.00),
     }
     right: list[float] = []
     got: list[Any] = []
@@ -145,6 +154,11 @@ def _index(low: Tensor) -> float:
     return float(_LABELS.index(int(value))) if value != inf else inf
 
 
+def _normal(transfer: Tensor, scratch: Tensor) -> Tensor:
+    gain = transfer - scratch
+    return gain.mean(0) > 1.96 * gain.std(0) / 5**0.5
+
+
 def _unpaired(transfer: Tensor, scratch: Tensor) -> Tensor:
     spread = ((transfer.var(0) + scratch.var(0)) / 5).sqrt()
     return transfer.mean(0) - scratch.mean(0) > 2.776 * spread
@@ -157,6 +171,9 @@ _MISTAKES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], float]] = {
     "reaches 0": lambda t, s, low, high: _first(t.mean(0) > s.mean(0)),
     "the seeds were not paired: take the differences seed by seed first": (
         lambda t, s, low, high: _first(_unpaired(t, s))
+    ),
+    "1.96 standard errors are too short an interval for five seeds: Student's t takes 2.78": (
+        lambda t, s, low, high: _first(_normal(t, s))
     ),
     "that is the place in the list: the number of labels is asked for": (
         lambda t, s, low, high: _index(low)

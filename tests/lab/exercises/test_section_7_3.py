@@ -20,15 +20,28 @@ def read(annotations, categories, *, crowds=False, corners=True, ranks=True, sor
     numbers = [row["id"] for row in categories]
     numbers = sorted(numbers) if sort else numbers
     kept = [row for row in annotations if crowds or not row["iscrowd"]]
-    boxes = torch.tensor([row["bbox"] for row in kept])
+    boxes = torch.tensor([row["bbox"] for row in kept]).reshape(-1, 4)
     if corners:
         boxes = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
     labels = [row["category_id"] for row in kept]
-    return boxes, torch.tensor([numbers.index(k) for k in labels] if ranks else labels)
+    return boxes, torch.tensor(
+        [numbers.index(k) for k in labels] if ranks else labels, dtype=torch.int64
+    )
 
 
 def variant(**options):
     return lambda annotations, categories: read(annotations, categories, **options)
+
+
+def fails_on_an_empty_image(annotations, categories):
+    if not [row for row in annotations if not row["iscrowd"]]:
+        raise IndexError("too many indices")
+    return read(annotations, categories)
+
+
+def loses_the_width(annotations, categories):
+    boxes, labels = read(annotations, categories)
+    return (boxes if len(boxes) else torch.tensor([])), labels
 
 
 def quoted(text):
@@ -43,6 +56,7 @@ CASES = {
             "difference of the accuracies": 0.02,
             "the other loses some": 0.04,
             "add nothing": 0.1,
+            "not in per cent": 5,
         },
     ),
     "7.3-b": Case(
@@ -61,6 +75,8 @@ CASES = {
             "as it stands": variant(ranks=False),
             "sort the categories": variant(sort=False),
             "a pair is due": lambda a, c: read(a, c)[0],
+            "raised `IndexError: too many": fails_on_an_empty_image,
+            r"(0, 4) and (0,) are due, got (0,)": loses_the_width,
             "leaves the gaps": lambda a, c: (read(a, c)[0], read(a, c, ranks=False)[1] - 1),
         },
     ),
@@ -69,6 +85,11 @@ CASES = {
         wrong={
             "swallows lines": quoted,
             "splitlines()": lambda text: [x.split("\t") for x in text.splitlines()[1:] if x],
+            "last line's end": lambda text: [x.split("\t") for x in text.split("\n")[1:]],
+            "the last line is a row": lambda text: [x.split("\t") for x in text.split("\n")[1:-2]],
+            "a row with an empty cell": lambda text: [
+                x.split("\t") for x in text.split("\n")[1:] if x and all(x.split("\t"))
+            ],
             "it is no row": lambda text: [x.split("\t") for x in text.split("\n") if x],
             "an empty cell": lambda text: [
                 x.strip().split("\t") for x in text.split("\n")[1:] if x

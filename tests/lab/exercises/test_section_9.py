@@ -38,6 +38,11 @@ def unpaired(labels, transfer, scratch):
     return after(transfer.mean(0) - scratch.mean(0) > 2.776 * error, labels)
 
 
+def normal(labels, transfer, scratch):
+    gain = transfer - scratch
+    return after(gain.mean(0) > 1.96 * gain.std(0) / len(gain) ** 0.5, labels)
+
+
 def place(labels, transfer, scratch):
     found = meeting(labels, transfer, scratch)
     return labels.tolist().index(found) if found != inf else inf
@@ -106,6 +111,8 @@ CASES = {
             ),
             "the root is too much": lambda s, t, st: unbiased(s, t, st).sqrt(),
             "wrong sign": lambda s, t, st: -unbiased(s, t, st),
+            "don't cut it off at 0": lambda s, t, st: unbiased(s, t, st).clamp(min=0),
+            "absolute value": lambda s, t, st: unbiased(s, t, st).abs(),
         },
     ),
     "9-c": Case(
@@ -114,6 +121,7 @@ CASES = {
             "may be ahead again": earliest,
             "says nothing about chance": lambda n, t, s: after(t.mean(0) > s.mean(0), n),
             "were not paired": unpaired,
+            "too short an interval": normal,
             "the place in the list": place,
             "look at the lower end": lambda n, t, s: after(paired_interval(t, s)[1] > 0, n),
             "the next one is asked for": last_ahead,
