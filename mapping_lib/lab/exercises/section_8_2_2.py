@@ -30,6 +30,7 @@ def replaced_direction(answer: Any) -> str | None:
             "the first isn't exactly 1: the small direction is gone": (1.0, 0.5),
             "that counts directions; CKA weighs them by their variances": (0.5, 0.5),
             "divide by both norms: the second is ‖XᵀY‖² = 1 over √2 · √2": (large, 2**-0.5),
+            "the norm of XᵀY enters squared": (large**0.5, 2**-0.5),
             "half of the variance is still shared in the second case": (large, 0.0),
         },
         tolerance=2e-5,
@@ -57,9 +58,7 @@ def debiased_cka(answer: Callable[..., Any]) -> str | None:
     x = torch.randn(12, 7, generator=generator, dtype=torch.float64) + 0.3
     y = x[:, :5] @ torch.randn(5, 5, generator=generator, dtype=torch.float64)
     y = y + 2 * torch.randn(12, 5, generator=generator, dtype=torch.float64)
-    given = answer(x.clone(), y.clone())
-    if isinstance(given, Tensor) and given.numel() == 1:
-        given = given.item()
+    given = _number(answer(x.clone(), y.clone()))
     right = _debiased(x, y)
 
     def wrong(hsic: Callable[[Tensor, Tensor], Tensor]) -> float:
@@ -67,7 +66,7 @@ def debiased_cka(answer: Callable[..., Any]) -> str | None:
 
     K, L = (rows @ rows.mT for rows in (x, y))
     K, L = (products - products.diagonal().diag() for products in (K, L))
-    return compare(
+    if wrong_words := compare(
         given,
         right,
         what="the debiased CKA",
@@ -87,8 +86,25 @@ def debiased_cka(answer: Callable[..., Any]) -> str | None:
                 _hsic(K, L) / (_hsic(K, K) * _hsic(L, L))
             ),
         },
-        tolerance=1e-6,
+        tolerance=1e-5,
+    ):
+        return wrong_words
+    below = torch.linspace(-1, 1, 12, dtype=torch.float64)
+    x, y = below[:, None], (3 * below).cos()[:, None]
+    return compare(
+        _number(answer(x.clone(), y.clone())),
+        _debiased(x, y),
+        what="where it is below 0, the debiased CKA",
+        hints={
+            "the value can be below 0, and is here: don't cut it off": 0.0,
+            "the value can be below 0, and is here: keep its sign": -_debiased(x, y),
+        },
+        tolerance=1e-5,
     )
+
+
+def _number(given: Any) -> Any:
+    return given.item() if isinstance(given, Tensor) and given.numel() == 1 else given
 
 
 def _last(K: Tensor, L: Tensor) -> Tensor:
@@ -114,6 +130,11 @@ def put_back(answer: Callable[..., Any]) -> str | None:
             return "your function changes the old state"
     if not isinstance(found, dict) or sorted(found) != sorted(names):
         return "return a dictionary with all names of the state"
+    for name in names:
+        if not isinstance(found[name], Tensor):
+            return f"{name} must be a tensor, not {type(found[name]).__name__}"
+        if found[name].dtype != after[name].dtype:
+            return f"{name} has dtype {found[name].dtype}: keep that of the state"
     put = {name for name in names if torch.equal(found[name], before[name])}
     if put == set(names):
         return "everything was put back: only what lies inside blocks.1 is due"
@@ -127,6 +148,8 @@ def put_back(answer: Callable[..., Any]) -> str | None:
         return "blocks.2.blocks.1.weight lies in blocks.2: compare the beginning of the name"
     if put != set(names[:2]):
         return "all tensors inside blocks.1 are due, its bias among them"
+    if not all(torch.equal(found[name], after[name]) for name in names[2:]):
+        return "what lies outside blocks.1 must keep the values of the new state"
     if any(found[n].data_ptr() in (after[n].data_ptr(), before[n].data_ptr()) for n in names):
         return "a tensor shares its memory with the state it came from: clone it"
     return None

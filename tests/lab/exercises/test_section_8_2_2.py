@@ -1,7 +1,7 @@
 import torch
 
 from mapping_lib.distances import linear_cka
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 LARGE = 10_000 / 10_001
 
@@ -54,6 +54,7 @@ CASES = {
             "counts directions": (0.5, 0.5),
             "both norms": (LARGE, 2**-0.5),
             "still shared": (LARGE, 0),
+            "enters squared": (LARGE**0.5, 2**-0.5),
         },
     ),
     "8.2.2-b": Case(
@@ -67,6 +68,8 @@ CASES = {
             "last term is missing": lambda x, y: debiased(x, y, signs=(1, 1, 0)),
             "that is HSIC": lambda x, y: hsic(*kernels(x, y)),
             "square root": lambda x, y: debiased(x, y, root=False),
+            "don't cut it off": lambda x, y: debiased(x, y).clamp(min=0),
+            "keep its sign": lambda x, y: debiased(x, y).abs(),
         },
     ),
     "8.2.2-c": Case(
@@ -85,12 +88,31 @@ CASES = {
             "its bias among them": lambda a, b, part: back(
                 a, b, part, lambda n, p: n == p + ".weight"
             ),
+            "must keep the values": lambda a, b, part: {
+                n: b[n].clone() if n.startswith(part + ".") else torch.zeros_like(a[n]) for n in a
+            },
+            "not ndarray": lambda a, b, part: {n: t.numpy() for n, t in back(a, b, part).items()},
+            "keep that of the state": lambda a, b, part: {
+                n: t.double() for n, t in back(a, b, part).items()
+            },
             "shares its memory": lambda a, b, part: {
                 n: (b if n.startswith(part + ".") else a)[n] for n in a
             },
         },
     ),
 }
+
+
+def test_debiased_cka_may_be_computed_with_numpy_or_in_float32():
+    def with_numpy(x, y):
+        return debiased(*(torch.from_numpy(v.numpy()) for v in (x, y))).numpy()
+
+    for answer in (
+        with_numpy,
+        lambda x, y: debiased(x.float(), y.float()),
+        lambda x, y: float(debiased(x, y)),
+    ):
+        assert check("8.2.2-b", answer)
 
 
 def test_debiased_cka_of_unrelated_features_is_near_nothing():
