@@ -5,7 +5,6 @@ batch. What comes out can be compared number by number. Only the framework that 
 imported.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -202,17 +201,3 @@ def in_keras(task: Task) -> Run:
     )
     weight, bias = (keras.ops.convert_to_numpy(v) for v in dense.weights)
     return Run(np.array(losses), weight, bias)
-
-
-def by_arrays(way: str, **arrays: Any) -> Mapping[str, Array]:
-    """Train one way, all in arrays and numbers, as a process of its own is called.
-
-    Parameters
-    ----------
-    way
-        ``"torch"``, ``"tensorflow"`` or ``"keras"``.
-    arrays
-        The fields of a :class:`Task`.
-    """
-    ways = {"torch": in_torch, "tensorflow": in_tensorflow, "keras": in_keras}
-    return vars(ways[way](Task(**arrays)))

@@ -6,6 +6,7 @@ and has its own memory. Nothing is imported before the clock runs but NumPy.
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,31 +93,34 @@ def without_dots(model: Any) -> Any:
     return copy
 
 
-def opened(images: Array, **paths: str) -> dict[str, Array | str]:
-    """Open ``.keras`` files on this process's backend, and map images with each.
+def on_this_backend(folder: str, patch: Array, **task: Any) -> dict[str, Array | str]:
+    """Train the head in Keras and open ``.keras`` files, on the backend of this process.
 
     Taught in :ref:`keras` (section 7.1.3).
 
     Parameters
     ----------
-    images
-        With the channels last.
-    paths
-        Of the files, by names of your choice.
+    folder
+        Where the files lie.
+    patch
+        What each model that opens is given, the channels last.
+    task
+        The fields of a :class:`~mapping_lib.lab.heads.Task`.
 
     Returns
     -------
     dict
-        What the model gives, or the words of the error, by name.
+        ``losses``, ``weight`` and ``bias`` of the head; by the name of each file, without its
+        ending, what the model gives, or the words of the error.
     """
     import keras
 
-    found: dict[str, Array | str] = {}
-    for name, path in paths.items():
+    found: dict[str, Array | str] = vars(heads.in_keras(heads.Task(**task))).copy()
+    for path in sorted(Path(folder).glob("*.keras")):
         try:
-            found[name] = keras.saving.load_model(path).predict(images, verbose=0)
+            found[path.stem] = keras.saving.load_model(path).predict(patch, verbose=0)
         except (KeyError, ValueError) as error:
-            found[name] = f"{type(error).__name__}: {error}"
+            found[path.stem] = f"{type(error).__name__}: {error}"
     return found
 
 

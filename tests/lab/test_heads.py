@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mapping_lib.lab.heads import Task, in_keras, in_tensorflow, in_torch
-from mapping_lib.lab.keras_models import keras  # noqa: F401  (sets Keras's environment)
+from mapping_lib.lab.keras_models import keras  # which sets Keras's environment
 from mapping_lib.lab.processes import elsewhere
 
 
@@ -49,16 +49,25 @@ def test_frameworks_do_what_is_done_by_hand(task, train):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
-def test_keras_does_the_same_on_both_backends(task, backend):
+def test_keras_does_the_same_on_both_backends(task, backend, tmp_path):
     task = replace(task.astype(np.float32), rate=0.1)
     if backend == "tensorflow":
         run = in_keras(task)
         found = vars(run)
         assert 0 <= run.accuracy(task.features, task.labels) <= 1
     else:
-        arguments = {"way": "keras", **vars(task)}
-        settings = {"KERAS_BACKEND": "torch"}
-        found = elsewhere("mapping_lib.lab.heads:by_arrays", arguments, settings=settings)
+        patch, models = np.ones((1, 6, 7, 3), np.float32), {}
+        for name in ("a.b", "a_b"):
+            layer = keras.layers.Conv2D(2, 3, name=name)
+            models[name] = keras.Sequential([keras.Input(patch.shape[1:]), layer])
+            models[name].save(tmp_path / f"{name}.keras")
+        found = elsewhere(
+            "mapping_lib.lab.timing:on_this_backend",
+            {"folder": str(tmp_path), "patch": patch, **vars(task)},
+            settings={"KERAS_BACKEND": "torch"},
+        )
+        assert "KeyError" in str(found["a.b"])
+        assert np.allclose(found["a_b"], models["a_b"](patch), atol=1e-6)
     losses, weight, bias = by_hand(task.astype(np.float64))
     assert np.allclose(found["losses"], losses, atol=1e-5)
     assert np.allclose(found["weight"], weight, atol=1e-5)

@@ -16,6 +16,12 @@ def test_settings_reach_the_process(tmp_path):
         elsewhere("builtins:dict", {}, settings={"PYTHONHOME": str(tmp_path)})
 
 
+def test_the_process_inherits_what_is_set_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path))
+    with pytest.raises(RuntimeError, match="builtins:dict failed"):
+        elsewhere("builtins:dict", {})
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -35,6 +35,11 @@ def two_velocities(answer: Any) -> str | None:
             "the third gradient is missing": (0.01 * 0.9 * 1.9, 0.9 * 0.19),
             "the rate of the third step is 0.01": (0.271, 0.271),
             "that is where they are in the second step": (0.19, 0.19),
+            "Keras's third gradient is missing": (torch_moves, 0.9 * 0.19),
+            "Keras's third gradient isn't times the rate of the third step": (
+                torch_moves,
+                0.271,
+            ),
         },
     )
 
@@ -62,6 +67,9 @@ def batch_norm_to_keras(answer: Callable[..., Any]) -> str | None:
         return "set_weights takes a list of four arrays"
     if not all(isinstance(array, np.ndarray) for array in arrays):
         return "the four are to be NumPy arrays: detach() and numpy()"
+    if any(array.shape != (3,) for array in arrays):
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        return f"each array holds a number for each of the 3 channels; yours have shapes {shapes}"
     gamma, beta, mean, variance = (tensor.detach().numpy() for tensor in _vectors(norm))
     return compare(
         np.stack(arrays),

@@ -15,6 +15,11 @@ def tensors(norm):
     return arguments, [norm.weight, norm.bias, norm.running_mean, norm.running_var]
 
 
+def one_number(norm):
+    arguments, (gamma, beta, mean, variance) = to_keras(norm)
+    return arguments, [gamma, beta, mean, variance.mean(keepdims=True)]
+
+
 def epsilon_for_torch(step, epsilon, beta_2):
     return epsilon / (1 - beta_2**step) ** 0.5
 
@@ -29,6 +34,8 @@ CASES = {
             "the new one holds for all": (0.181, 0.181),
             "third gradient is missing": (0.0171, 0.171),
             "rate of the third step is 0.01": (0.271, 0.271),
+            "Keras's third gradient is missing": (0.0271, 0.171),
+            "isn't times the rate": (0.0271, 0.271),
         },
     ),
     "7.1-b": Case(
@@ -39,6 +46,7 @@ CASES = {
             "beta stands before gamma": lambda norm: to_keras(norm, order=(1, 0, 2, 3)),
             "variance stands before the mean": lambda norm: to_keras(norm, order=(0, 1, 3, 2)),
             "NumPy arrays": tensors,
+            "yours have shapes (3,), (3,), (3,), (1,)": one_number,
             "two things": lambda norm: to_keras(norm)[1],
             "list of four": lambda norm: to_keras(norm, order=(0, 1)),
             "a dictionary of": lambda norm: ({"momentum": 0.7}, to_keras(norm)[1]),
