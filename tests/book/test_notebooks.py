@@ -57,6 +57,16 @@ def test_every_cell_that_ends_in_a_value_stores_it(path):
 
 
 @every_notebook
+def test_table_that_a_cell_makes_is_rendered_as_one(path):
+    for cell in notebooks.read(path).cells:
+        for output in cell.get("outputs", []):
+            if re.search(r"^\|.*---", output.get("data", {}).get("text/markdown", ""), re.M):
+                # without it the output is read as CommonMark, which has no tables
+                formats = cell.metadata.get("mystnb", {}).get("markdown_format")
+                assert formats in ("gfm", "myst"), cell.source
+
+
+@every_notebook
 def test_stamp_is_fresh(path):
     assert not notebooks.is_stale(path), "run `make notebooks`"
 

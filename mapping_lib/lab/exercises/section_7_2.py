@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +37,7 @@ class _Hostile:
 @exercise("7.2-a")
 def prefixes_on_paper(answer: Any) -> str | None:
     """Check the tries for eight digits, the minutes they take, and the bits of a whole hash."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 3:
+    if not isinstance(answer, list | tuple | np.ndarray | Tensor) or len(answer) != 3:
         return "give a list of three numbers: [tries, minutes, bits]"
     tries, minutes, bits = (float(x) if type(x) is int else x for x in answer)  # 2**64 is long
     return (
@@ -97,7 +98,20 @@ def verified(answer: Callable[[Path, str], Any]) -> str | None:
         changed = bytearray(content)
         changed[-1] ^= 1
         path.write_bytes(changed)  # the same size and the same beginning
-        return _refused(function, path, right, hashlib.sha256(changed).hexdigest())
+        found = hashlib.sha256(changed).hexdigest()
+        wrong = _refused(function, path, right, found)
+        if wrong is None and _accepts(function, path, found[:8] + right[8:]):
+            return "a hash that agrees in its first eight digits alone was accepted"
+        return wrong
+
+
+def _accepts(function: Callable[[Path, str], Any], path: Path, expected: str) -> bool:
+    """Tell whether a file is taken for one of this hash."""
+    try:
+        function(path, expected)
+    except Exception:  # its kind and its words have been looked at
+        return False
+    return True
 
 
 def _refused(
@@ -108,13 +122,14 @@ def _refused(
         function(path, right)
     except ValueError as error:
         words = str(error)
+        shown = words.lower()
     except Exception as error:
         return f"a wrong file should raise ValueError, not `{type(error).__name__}: {error}`"
     else:
         return "a file whose last bit was flipped was accepted: hash all of its content"
     if path.name not in words:
         return f"the error doesn't name the file: {words!r}"
-    if other[:8] not in words or right[:8] not in words:
+    if other[:8] not in shown or right[:8] not in shown:
         return "the error should show both hashes, the one found and the one expected"
     return None
 
@@ -153,30 +168,43 @@ def imports(answer: Callable[[bytes], Any]) -> str | None:
 @exercise("7.2-d")
 def adapted(answer: Callable[[dict[str, Tensor], dict[str, Tensor]], Any]) -> str | None:
     """Check a state dict without the prefix of DataParallel and without what doesn't fit."""
-    body, head = torch.randn(4, 3), torch.randn(5, 4)
+    head = torch.randn(5, 4)
     stored = {
-        "module.body.weight": body,
+        "module.body.weight": torch.randn(4, 3),
         "module.body.module.bias": torch.randn(4),
-        "module.head.weight": torch.randn(2, 4),
+        "module.encoder.weight": torch.randn(2, 3),
+        "module.head.weight": torch.randn(4, 5),  # as many numbers as the model's
         "module.old": torch.randn(1),
     }
-    wanted = {"body.weight": body * 0, "body.module.bias": torch.zeros(4), "head.weight": head}
-    before = dict(stored)
+    wanted = {  # in another order than the checkpoint
+        "encoder.weight": torch.zeros(2, 3),
+        "body.module.bias": torch.zeros(4),
+        "head.weight": head,
+        "body.weight": torch.zeros(4, 3),
+    }
+    before, due = dict(stored), dict(wanted)
     found = answer(stored, wanted)
     if stored.keys() != before.keys():
         return "the dictionary that was given has been changed: build a new one"
+    if any(wanted[name] is not value for name, value in due.items()):
+        return "the model's own dictionary has been changed: build a new one"
     if not isinstance(found, dict):
         return f"return a dictionary, got {type(found).__name__}"
     if any(name.startswith("module.") for name in found):
         return "names still begin with the prefix 'module.'"
     if "body.bias" in found:
         return "'module.' was also taken out of the middle of 'module.body.module.bias'"
+    if found.get("head.weight") is head:
+        return "this is filled up with the model's own values: leave out what doesn't fit"
     if "head.weight" in found:
         return "the head has another shape than the model wants: leave it out"
     if "old" in found:
         return "the model has nothing of the name 'old': leave it out"
-    if missing := {"body.weight", "body.module.bias"} - found.keys():
+    if "ncoder.weight" in found:
+        return "lstrip takes letters off, not a prefix: 'encoder' has lost one"
+    fitting = {"body.weight", "body.module.bias", "encoder.weight"}
+    if missing := fitting - found.keys():
         return f"{sorted(missing)} fits and isn't there"
-    if not torch.equal(found["body.weight"], body):
-        return "the values must be those of the checkpoint, not those of the model"
+    if not all(torch.equal(found[name], stored[f"module.{name}"]) for name in fitting):
+        return "the values must be those of the checkpoint under the same name"
     return None

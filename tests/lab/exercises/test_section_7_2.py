@@ -4,7 +4,10 @@ import hashlib
 import pickle
 import pickletools
 
-from mapping_lib.lab.exercises import Case
+import numpy as np
+import torch
+
+from mapping_lib.lab.exercises import Case, check
 
 
 def digest(path):
@@ -31,6 +34,10 @@ def by_size(path, sha256):
     if path.stat().st_size != 2048:
         raise ValueError(path.name)
     return path
+
+
+def eight_digits(path, sha256):
+    return refuses("{path.name} {found} {due}", of=lambda p: digest(p)[:8])(path, sha256[:8])
 
 
 def case_matters(path, sha256):
@@ -84,6 +91,7 @@ CASES = {
             "return the path of a file that is right, not True": lambda path, sha256: True,
             "written in capitals": case_matters,
             "last bit was flipped was accepted": by_size,
+            "first eight digits": eight_digits,
             "not `KeyError": refuses("{path.name} {found} {due}", KeyError),
             "doesn't name the file": refuses("{found} is not {due}"),
             "both hashes": refuses("{path.name} is wrong, not {due}"),
@@ -117,9 +125,34 @@ CASES = {
             },
             "of the name 'old'": renamed(lambda name: name.removeprefix("module.")),
             "fits and isn't there": lambda stored, wanted: {},
-            "not those of the model": lambda stored, wanted: {
+            "under the same name": lambda stored, wanted: {
                 k: v for k, v in wanted.items() if k != "head.weight"
+            },
+            "lstrip takes letters": renamed(lambda name: name.lstrip("module.")),
+            "own dictionary has been changed": lambda stored, wanted: (
+                wanted.update(adapted(stored, wanted)) or wanted
+            ),
+            "filled up": lambda stored, wanted: wanted | adapted(stored, wanted),
+            "isn't there": lambda stored, wanted: {
+                k: v
+                for k, v in zip(wanted, stored.values(), strict=False)
+                if v.shape == wanted[k].shape
             },
         },
     ),
 }
+
+
+def test_numbers_may_come_from_numpy_or_torch():
+    numbers = [2**32, 71.6, 256]
+    for answer in (np.array(numbers), np.array(numbers, dtype="float32"), torch.tensor(numbers)):
+        assert check("7.2-a", answer), check("7.2-a", answer)
+
+
+def test_hashes_may_be_shown_in_capitals():
+    def loud(path, sha256):
+        if digest(path).upper() != sha256.upper():
+            raise ValueError(f"{path.name}: {digest(path).upper()}, not {sha256.upper()}")
+        return path
+
+    assert check("7.2-b", loud), check("7.2-b", loud)
