@@ -275,9 +275,9 @@ def proxy_a_distance(
 ) -> Tensor:
     r"""Proxy of the A-distance: how well a classifier tells the domains apart.
 
-    .. math:: \hat d_{\mathcal A} = 2 (1 - 2 \hat\epsilon)
+    .. math:: \hat d_{\mathcal A} = 2 (1 - 2 \hat\varepsilon)
 
-    where :math:`\hat\epsilon` is the error of a linear classifier of the domain on rows that it
+    where :math:`\hat\varepsilon` is the error of a linear classifier of the domain on rows that it
     wasn't trained on, the mean of its errors on source and on target so that the larger set counts
     no more. The error on its own training rows would call equal domains distant. Equal domains
     give 0 up to chance, which may be negative.

@@ -438,7 +438,7 @@ def procrustes(source: Tensor, target: Tensor) -> Layer:
           = U V^\top
 
     with the singular value decomposition
-    :math:`\sum_i (y_i - \mu_t)(x_i - \mu_s)^\top = U \Sigma V^\top`. Q may also reflect.
+    :math:`\sum_i (y_i - \mu_t)(x_i - \mu_s)^\top = U S V^\top`. Q may also reflect.
 
     Taught in :ref:`feature-alignment` (section 3.1.2).
     Source: :cite:t:`schonemann1966generalized`.
@@ -489,9 +489,9 @@ def canonical_correlation(
         \quad \text{with} \quad A (C_s + r I) A^\top = B (C_t + r I) B^\top = I
 
     Solved by the singular values of
-    :math:`(C_s + r I)^{-1/2} \, C_{st} \, (C_t + r I)^{-1/2} = U \Sigma V^\top`: the first k rows
+    :math:`(C_s + r I)^{-1/2} \, C_{st} \, (C_t + r I)^{-1/2} = U S V^\top`: the first k rows
     of :math:`U^\top (C_s + r I)^{-1/2}` and :math:`V^\top (C_t + r I)^{-1/2}`. Without the ridge,
-    :math:`\Sigma` holds the correlations, which no invertible linear map of a view changes.
+    :math:`S` holds the correlations, which no invertible linear map of a view changes.
 
     Taught in :ref:`feature-alignment` (section 3.1.2).
     Source: :cite:t:`hotelling1936relations`.

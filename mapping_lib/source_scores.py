@@ -193,11 +193,11 @@ def h_score(
     r"""Scatter of the classes' means, measured in the scatter of all features.
 
     .. math::
-        \operatorname{tr} \bigl( \Sigma_\lambda^{-1} \, (1 - \lambda) \,
-        \operatorname{cov}(\operatorname{E}[f \mid y]) \bigr), \qquad
-        \Sigma_\lambda = (1 - \lambda) \Sigma + \lambda \frac{\operatorname{tr} \Sigma}{d} I
+        \operatorname{tr} \bigl( C_\lambda^{-1} \, (1 - \lambda) \,
+        \operatorname{cov}(\mathbb{E}[f \mid y]) \bigr), \qquad
+        C_\lambda = (1 - \lambda) C + \lambda \frac{\operatorname{tr} C}{d} I
 
-    :math:`\Sigma` is the features' covariance and :math:`\lambda` the shrinkage. Without it, a
+    :math:`C` is the features' covariance and :math:`\lambda` the shrinkage. Without it, a
     direction without variance counts nothing, and examples that the features can tell apart one by
     one (:math:`n \le d`) give the largest score whatever the source.
 

@@ -143,9 +143,9 @@ def rank_sources(
     whichever the score S takes. The bootstrap draws rows :math:`I_b` with replacement, from each
     class as many as it has, the same for all models; :math:`\pi_m` is the share of first places,
     and ties share theirs. Without replacement, half of each class's rows are drawn, which makes a
-    mean vary as much. That is the way for scores that a row can't be given to twice: LogME is
-    infinite where fewer rows than features are left, some of them twice, and in cross-validation
-    one copy would train and the other test.
+    mean vary as much, and less where an odd number was rounded up. That is the way for scores that
+    a row can't be given to twice: LogME has no bound where fewer rows than features are left, some
+    of them twice, and in cross-validation one copy would train and the other test.
 
     Taught in :ref:`adaptive-transfer` (section 8.3.1).
     Source: the bootstrap is that of :cite:t:`efron1993introduction`, chapter 6, half-samples are

@@ -20,7 +20,8 @@ draws, from the source whose frozen features have the best cross-validated accur
 
 schedules: a controller of frozen groups against fixed schedules, by equal steps.
 
-joint: the loss of a source added to the target's, kept or dropped, by equal steps.
+joint: the loss of a source added to the target's, kept or dropped, by equal steps; beside it a plan
+that drops it after half of the steps, and a network without a source that trains on all rows.
 """
 
 from functools import cache
@@ -39,7 +40,7 @@ from mapping_lib.lab.probing import STAGES, by_stage, probe
 from mapping_lib.lab.results import Method, Recorder, load
 from mapping_lib.lab.training import accuracy, predict
 from mapping_lib.source_scores import h_score, leep, logme
-from mapping_lib.strategies import Controller, regret
+from mapping_lib.strategies import Controller, Decision, regret
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "book" / "results"
@@ -387,6 +388,15 @@ def schedules() -> None:
     )
 
 
+class HalfTheSteps(Controller):
+    """Drops the source after half of 200 steps, whatever it sees."""
+
+    def update(self, step: int, loss: float, *, cosine: float | None = None) -> list[Decision]:
+        """Look at the step alone."""
+        self.source = step < 100
+        return []
+
+
 def joint() -> None:
     """Fill adjusting_sources."""
     recorder = Recorder(
@@ -400,7 +410,13 @@ def joint() -> None:
             "gate": Method(
                 "the source is left out of each step whose cosine is below 0", chosen="nothing"
             ),
+            "half the steps": Method(
+                "a plan drops the source after 100 steps", chosen="200 / 2, before any was tried"
+            ),
             "controller": Method("drops the source for good", chosen="defaults"),
+            "target alone, all rows": Method(
+                "no source; the held-out rows train as well", chosen="nothing to choose"
+            ),
         },
         packages=PACKAGES,
         settings={"steps": 200, "labels a class": "4, and 2 held out", "Adam's rate": 3e-3}
@@ -413,13 +429,16 @@ def joint() -> None:
         full = choosing.target_problem("handwritten", per_class=6, seed=key["seed"])
         train, held = split(full, 2)
         alone = key["labels"] == "none"
-        controller = Controller(5, source=True)
+        controller = (HalfTheSteps if key["method"] == "half the steps" else Controller)(
+            5, source=True
+        )
         controller.unfrozen = 5
+        watches = key["method"] in ("controller", "half the steps")
         run = adjust(
             choosing.small_network(10, seed=key["seed"]),
-            train,
+            full if key["method"].endswith("all rows") else train,
             held,
-            schedule=controller if key["method"] == "controller" else lambda _: 5,
+            schedule=controller if watches else lambda _: 5,
             steps=200,
             source=None if alone else (images, given[key["labels"]]),
             gate=key["method"] == "gate",
@@ -433,6 +452,7 @@ def joint() -> None:
         return {
             "accuracy": round(run.accuracies[-1], 4),
             "cosine": round(sum(cosines) / len(cosines), 4),
+            "first_cosine": round(sum(cosines[:20]) / len(cosines[:20]), 4),
             "share": round(sum(shares) / len(shares), 4),
         }
 
@@ -441,8 +461,8 @@ def joint() -> None:
             {"method": method, "labels": labels, "seed": seed}
             for seed in SEEDS
             for labels, methods in {
-                "none": ["target alone"],
-                **{kind: ["joint", "gate", "controller"] for kind in given},
+                "none": ["target alone", "target alone, all rows"],
+                **{kind: ["joint", "gate", "half the steps", "controller"] for kind in given},
             }.items()
             for method in methods
         ],

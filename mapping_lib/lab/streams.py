@@ -67,7 +67,9 @@ class ShardStream(IterableDataset[Row]):
     buffer
         Rows that are held back.
     seed
-        Of the draws; a new pass draws anew.
+        Of the draws; a new pass draws anew. The workers of a data loader are copies that begin
+        again with each pass; there the loader's own generator tells the passes apart, so that the
+        order is repeatable only if that is seeded as well.
     shuffle_shards
         Whether each pass takes the shards in another order.
     split
@@ -101,13 +103,16 @@ class ShardStream(IterableDataset[Row]):
         """Go through the rows once."""
         worker = get_worker_info()
         number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        this_pass = [self.seed, self._passes]
+        if worker is not None:  # a copy, made anew for each pass: it can't count them
+            this_pass.append(worker.seed - worker.id)
         paths = self.paths
         if self.shuffle_shards:  # the same order in all workers, so that none is read twice
-            order = np.random.default_rng([self.seed, self._passes]).permutation(len(paths))
+            order = np.random.default_rng(this_pass).permutation(len(paths))
             paths = [paths[i] for i in order]
         if self.split:
             paths = paths[number::workers]
-        draw = np.random.default_rng([self.seed, self._passes, number, 1])
+        draw = np.random.default_rng([*this_pass, number, 1])
         self._passes += 1
         held: list[Row] = []
         for row in self._rows(paths):

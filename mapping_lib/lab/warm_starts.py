@@ -191,6 +191,13 @@ def mean_accuracy(classify: Callable[[Task], Tensor], tasks: list[Task]) -> tupl
         Takes a task and gives logits of its query set.
     tasks
         At least two.
+
+    Raises
+    ------
+    ValueError
+        There are fewer, so that nothing can be said of their spread.
     """
+    if len(tasks) < 2:
+        raise ValueError(f"a standard error takes at least two tasks, got {len(tasks)}; draw more")
     found = torch.tensor([accuracy(classify(task), task.query_labels) for task in tasks])
     return float(found.mean()), float(found.std() / len(found) ** 0.5)

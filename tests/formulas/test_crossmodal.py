@@ -211,6 +211,8 @@ def test_bad_input_of_the_losses(loss):
 def test_unpaired_and_lonely_rows():
     with pytest.raises(ValueError, match=r"must be pairs, got 7 images and 6 texts; put the text"):
         clip_loss(IMAGES, TEXTS[:6], temperature=1.0)
+    with pytest.raises(ValueError, match=r"must be pairs, got 6 images and 7 texts; put the text"):
+        clip_loss(IMAGES[:6], TEXTS, temperature=1.0)
     with pytest.raises(ValueError, match=r"one pair only: the loss is 0"):
         clip_loss(IMAGES[:1], TEXTS[:1], temperature=1.0)
     with pytest.raises(ValueError, match=r"needs its key, got 7 queries and 6 keys"):
@@ -273,6 +275,8 @@ def test_bad_input_of_the_head():
         zero_shot_weights(TEXTS, labels.float())
     with pytest.raises(ValueError, match="one label a row"):
         zero_shot_weights(TEXTS, labels[:5])
+    with pytest.raises(TypeError, match="positional"):
+        zero_shot_weights(TEXTS, labels, 4)
     for classes in (0, 2.5):
         with pytest.raises(ValueError, match="classes must be a whole number, at least 1"):
             zero_shot_weights(TEXTS, labels, classes=classes)
@@ -334,7 +338,7 @@ def test_bad_input_of_the_gap():
             function(IMAGES, torch.zeros_like(TEXTS))
         with pytest.raises(ValueError, match="widths must be equal"):
             function(IMAGES, TEXTS[:, :4])
-    for bad in (gap[:3], gap[None], gap[0]):
+    for bad in (gap[:3], gap.repeat(2), gap[None], gap[0]):
         with pytest.raises(ValueError, match=r"gap must be a vector \(5,\).* modality_gap"):
             close_gap(IMAGES, TEXTS, gap=bad)
     with pytest.raises(ValueError, match="gap contains NaN"):

@@ -244,6 +244,7 @@ class TestLogme:
             (lambda f, y: (f / 0, y), ValueError, "NaN|infinite"),
             (lambda f, y: (f, y[:4]), ValueError, r"labels must have the shape \(6,\)"),
             (lambda f, y: (f, y.double()[:4]), ValueError, r"\(4,\) must have 6 rows"),
+            (lambda f, y: (f, y.double()[:0]), ValueError, r"labels is empty.* \(0, 1\)"),
             (lambda f, y: (f, y * math.nan), ValueError, "labels contains NaN"),
             (lambda f, y: (f, 0.0 * y + 2), ValueError, "labels is constant"),
             (lambda f, y: (f, torch.stack([0.0 * y, y + 0.5], 1)), ValueError, "is constant"),
@@ -316,6 +317,13 @@ class TestHScore:
         means = torch.stack([features[labels == k].mean(0) for k in labels]).numpy()
         expected = np.trace(np.linalg.inv(covariance) @ np.cov(means.T, bias=True))
         assert ours.item() == pytest.approx((1 - weight) * expected)
+
+    def test_features_that_are_shrunk_all_the_way_score_nothing(self):
+        generator = torch.Generator().manual_seed(0)
+        features = torch.randn(4, 2, generator=generator, dtype=torch.float64)
+        assert ledoit_wolf(features.numpy())[1] == 1
+        found = h_score(features, torch.tensor([0, 0, 1, 1]), shrinkage="auto").item()
+        assert 0 <= found < 1e-8
 
     def test_without_shrinkage_any_source_is_the_best_where_n_is_below_d(self):
         features, labels = drawn(9, 20)

@@ -59,6 +59,26 @@ def test_workers_share_the_rows_only_if_told(paths, shuffled):
     assert read(split=False) == sorted(2 * list(range(10)))
 
 
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_draw_anew_in_each_pass(paths, persistent):
+    def two_passes(seed):
+        stream = ShardStream(paths, buffer=3, seed=1, shuffle_shards=True)
+        loader = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=2,
+            persistent_workers=persistent,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return labels(loader), labels(loader)
+
+    first, second = two_passes(0)
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    assert (first, second) == two_passes(0)
+    assert (first, second) != two_passes(1)
+
+
 def test_stream_refuses(paths, tmp_path):
     with pytest.raises(ValueError, match="no shards"):
         ShardStream([], buffer=1)

@@ -205,3 +205,8 @@ class TestCrossingTask:
             crossing(1, ways=4)
         with pytest.raises(ValueError, match="has 6 examples, but 7 are asked for"):
             crossing(7)
+
+
+def test_one_task_has_no_standard_error(squares):
+    with pytest.raises(ValueError, match="at least two tasks, got 1; draw more"):
+        mean_accuracy(Cosine(**settings()).classify, [task(squares)])

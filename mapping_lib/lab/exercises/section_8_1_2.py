@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.func import grad
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from mapping_lib.lab.exercises.compare import compare
@@ -19,7 +21,7 @@ ORDER = ["random body, nearest mean", "episodes, cosine", "pixels", "episodes, M
 @exercise("8.1.2-a")
 def counting(answer: Any) -> str | None:
     """Check derivatives of an outer step, and numbers that each method can change."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 4:
+    if not isinstance(answer, list | tuple | np.ndarray | Tensor) or len(answer) != 4:
         return "give a list of four numbers: [MAML, first-order MAML, ANIL, scale and shift]"
     second, first, head, shifts = answer
     return (
@@ -33,6 +35,7 @@ def counting(answer: Any) -> str | None:
                 "this leaves the Hessian-vector products out: one for each inner step": 16,
                 "this counts a query gradient for each inner step; there is one a task": 36,
                 "the inner steps are counted for one task only": 10,
+                "a Hessian-vector product counts as one here": 40,
             },
         )
         or compare(
@@ -98,6 +101,15 @@ def cosine_head(answer: Callable[[Tensor, Tensor, Tensor, float], Any]) -> str |
             "the mean first, then divide by its length": (
                 factor * normalize(query) @ of_directions.T
             ),
+            "this is the factor times (cosine - 1), as the library's head has it; here the cosine "
+            "itself is asked for": factor * (cosine - 1),
+            "these are probabilities; return the logits": (factor * cosine).softmax(1),
+            "column k belongs to class k; here the classes stand as they first appear": (
+                factor * cosine[:, [2, 0, 1]]
+            ),
+            "divide each row by its length, not each column": (
+                factor * normalize(query, dim=0) @ normalize(means, dim=0).T
+            ),
             "these are squared distances; the head compares directions": (
                 -factor * (query[:, None] - means).square().sum(2)
             ),
@@ -123,6 +135,12 @@ def head_step(answer: Callable[..., Any]) -> str | None:
     )
     adapted: Any = inner_loop(loss, head, known, inner_rate=α)
     before: Any = inner_loop(loss, head, new, inner_rate=β)
+    at_start: Any = inner_loop(loss, head, known, inner_rate=β)
+
+    def outer(judged: Any, taught: Any, rate: float) -> Tensor:
+        found: Tensor = grad(lambda W: loss(W - rate * grad(loss)(W, taught), judged))(head)
+        return found
+
     return compare(
         answer(head, support, labels, query, query_labels, α, β),
         head - β * second,
@@ -141,6 +159,18 @@ def head_step(answer: Callable[..., Any]) -> str | None:
                 head - β * same
             ),
             "the outer step goes uphill": head + β * second,
+            "the inner step goes uphill": head - β * outer(new, known, -α),
+            "the two rates are exchanged": head - α * outer(new, known, β),
+            "the two sets are exchanged: adapt on the support set, judge by the query set": (
+                head - β * outer(known, new, α)
+            ),
+            "the outer loss is that of the query set alone; here the support set's was added": (
+                at_start - β * second
+            ),
+            "cross_entropy is a mean over the rows; here it is their sum": (
+                head - β * 9 * outer(new, known, 5 * α)
+            ),
+            "the head hasn't moved": head,
             "this is the gradient, not where the step leads": second,
         },
     )

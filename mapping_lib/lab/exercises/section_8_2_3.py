@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -16,7 +17,7 @@ from mapping_lib.lab.exercises.core import exercise
 @exercise("8.2.3-a")
 def limits_on_paper(answer: Any) -> str | None:
     """Check a share at T = 2, a share for T without bound, and an effective number."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 3:
+    if not isinstance(answer, list | tuple | np.ndarray | Tensor) or len(answer) != 3:
         return "give a list of three numbers: [share at T = 2, limit of the share, limit of E]"
     share, limit, effective = answer
     return (
@@ -68,7 +69,7 @@ def shares_in_code(answer: Callable[[Tensor, float], Any]) -> str | None:
     return compare(
         answer(counts, temperature),
         due,
-        what="the shares",
+        what="the vector of shares",
         hints={
             "the exponent is 1/T, not T": sharp / sharp.sum(),
             "the temperature isn't used": counts / counts.sum(),
@@ -76,6 +77,16 @@ def shares_in_code(answer: Callable[[Tensor, float], Any]) -> str | None:
             "the powers were divided by the sum of the counts": powers / counts.sum(),
             "a softmax of the counts: take their logarithms first": (counts / temperature).softmax(
                 0
+            ),
+            "shares to the power 1/T don't add up to 1 any more: divide by their sum": (
+                counts / counts.sum()
+            )
+            ** (1 / temperature),
+            "the small sources get the large shares; here the exponent is negative": (
+                (1 / powers) / (1 / powers).sum()
+            ),
+            "this is the share at T = 2; take the temperature that is given": (
+                counts.sqrt() / counts.sqrt().sum()
             ),
             "these are all alike, the limit for large T": torch.full_like(counts, 1 / 3),
         },
@@ -101,6 +112,8 @@ def one_more_row(answer: Callable[[int, Tensor, Tensor, Tensor], Any]) -> str | 
             what="the mean",
             hints={
                 "δ must be divided by the new number of rows, 6, not 5": mean + δ / 5,
+                "divide by the new number of rows, 6, not 5": (5 * mean + x) / 5,
+                "the old mean stands for five rows: multiply it by their number": (mean + x) / 6,
                 "the mean wasn't moved": mean,
                 "add δ / n to the old mean": δ / 6,
                 "δ = x - mean; here its sign is wrong": mean - δ / 6,
@@ -117,6 +130,14 @@ def one_more_row(answer: Callable[[int, Tensor, Tensor, Tensor], Any]) -> str | 
                 ),
                 "this takes δ from the new mean twice; one of them must be from the old mean": (
                     squares + (x - new) ** 2
+                ),
+                "the new row adds to the sum; here its part is taken away": (
+                    squares - δ * (x - new)
+                ),
+                "δ² counts n/(n+1) times, here it counts (n+1)/n times": squares + 6 / 5 * δ**2,
+                "δ² counts n/(n+1) times, not 1/(n+1) times": squares + δ**2 / 6,
+                "the square is that of a deviation from the mean, not of the row itself": (
+                    squares + x**2
                 ),
                 "this is the variance; return the sum": (rows - new).square().mean(0),
                 "this is the variance; return the sum ": rows.var(0),
@@ -149,6 +170,21 @@ def adjusted_cross_entropy(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> s
             "this is plain cross-entropy, the counts aren't used": cross_entropy(logits, labels),
             "this weights the classes; add to the logits instead": (
                 cross_entropy(logits, labels, weights)
+            ),
+            "this weights the classes, and takes another mean; add to the logits instead": (
+                cross_entropy(logits, labels, weights, reduction="none").mean()
+            ),
+            "the logits were multiplied by the shares; add the logarithms of the shares": (
+                cross_entropy(logits * prior, labels)
+            ),
+            "the loss is in nats: take the natural logarithm": (
+                cross_entropy(logits + prior.log2(), labels)
+            ),
+            "these are the shares of the batch; take those of the counts": (
+                cross_entropy(logits + labels.bincount(minlength=3).double().log(), labels)
+            ),
+            "cross_entropy takes logits; here it got probabilities": (
+                cross_entropy(logits.softmax(1) + prior.log(), labels)
             ),
             "the mean over the rows is missing": 6 * due,
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from mapping_lib.lab.exercises.core import exercise
 @exercise("8.3.1-a")
 def random_choice_on_paper(answer: Any) -> str | None:
     """Check two expected regrets of four sources worth 0.9, 0.8, 0.8 and 0.5."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 2:
+    if not isinstance(answer, list | tuple | Tensor | np.ndarray) or len(answer) != 2:
         return "give a list of two numbers: [expected regret of chance, of the score]"
     chance, score = answer
     return compare(
@@ -63,6 +64,11 @@ def regret_in_code(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
             "this is the best; subtract what the chosen is worth": scores.amax(1),
             "the sign is wrong: the best minus the chosen": taken - scores.amax(1),
             "this compares with the mean, not with the best": scores.mean(1) - taken,
+            "this is the regret of chance: what the mean lacks of the best": scores.amax(1)
+            - scores.mean(1),
+            "the regret is a difference, not a share of the best": 1 - taken / scores.amax(1),
+            "candidates are counted from 0": scores.amax(1) - scores[rows, chosen - 1],
+            "the same candidate was taken in each row": scores.amax(1) - scores[:, 0],
             "best and chosen were taken along the wrong axis: a row is a target, a column a "
             "candidate": scores.amax(0),
             "asked for is a regret for each row, not their mean": (scores.amax(1) - taken).mean(),
@@ -82,11 +88,20 @@ def rule_for_unfreezing(answer: Callable[[Sequence[float], int], Any]) -> str | 
         ([0.5, 0.6, 0.7], 2, True, "the last 2 are above the first"),
         ([1.0, 0.5, 0.6, 0.7], 1, True, "the last one is above the best before it"),
         ([1.0, 0.5, 0.6, 0.7], 3, False, "0.5 is among the last 3, and below the first"),
+        (
+            [0.2, 0.9, 0.5, 0.4],
+            2,
+            True,
+            "the smallest before the last 2 is 0.2, not the latest one",
+        ),
+        ([1.0, 0.5, 0.5, 0.6], 2, False, "0.5 was reached again: that isn't larger than the best"),
     ]
     for losses, patience, due, why in cases:
         found = answer(list(losses), patience)
         if isinstance(found, Tensor) and found.numel() == 1:
             found = found.item()
+        if isinstance(found, np.bool_):
+            found = bool(found)
         if not isinstance(found, bool):
             return f"the rule must return True or False, got {found!r}"
         if found != due:
@@ -116,6 +131,8 @@ def shares_of_first_places(answer: Callable[[Tensor], Any]) -> str | None:
             "with ties the shares add up to more than 1: divide each row by its number of best": (
                 best.double().mean(0)
             ),
+            "ties share the place of their resample: divide each row before the mean, not the "
+            "mean by its sum": best.double().mean(0) / best.double().mean(0).sum(),
             "these are counts; divide by the number of resamples": 5 * due,
             "rows are resamples, columns sources: the best of each row is asked for": (
                 (scores == scores.amax(0)).double().mean(0)

@@ -13,6 +13,12 @@ from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise
 
 
+def _softmax_gradient() -> list[float]:
+    """Give q - p at T = 1."""
+    z, v = torch.tensor([[5.0, 3.0, 1.0], [0.0, 3.0, -3.0]]).softmax(1)
+    return (z - v).tolist()  # type: ignore[no-any-return]
+
+
 @exercise("8.3.2-a")
 def gradient_when_hot(answer: Any) -> str | None:
     """Check the limit of the gradient of T² KL for z = (5, 3, 1), v = (0, 3, -3)."""
@@ -28,8 +34,10 @@ def gradient_when_hot(answer: Any) -> str | None:
                 -right
             ).tolist(),
             "this limit is T times smaller than that of T² KL: it is that of T · KL": [0, 0, 0],
+            "the limit rests on the logits, not on their softmax at T = 1": _softmax_gradient(),
         },
         factors={"K": 3},
+        tolerance=5e-3,  # two decimals will do
     )
 
 
@@ -72,11 +80,26 @@ def softened_divergence(answer: Callable[[Tensor, Tensor, float], Any]) -> str |
     if complaint is not None:
         return complaint
     large = 1e4 * torch.tensor([[1.0, -1.0, 0.0]], dtype=torch.float64)
-    value = answer(large, -large, 2.0)
-    if not torch.as_tensor(value).isfinite():
+    value = torch.as_tensor(answer(large, -large, 2.0))
+    if not value.isfinite():
         return (
             "right for small logits, but infinite or NaN for ±1e4: use log_softmax, not the "
             "logarithm of softmax"
+        )
+    due = 4 * _divergence(large, -large, 2)
+    fixed = compare(
+        answer(student, teacher, 2.0),
+        4 * _divergence(student, teacher, 2),
+        what="the loss at T = 2",
+        hints={"T is an argument: the number 4 stands for it here": t**2 * kl},
+    )
+    if fixed is not None:
+        return fixed
+    if compare(value, due) is not None:
+        return (
+            f"right for small logits, but {value.item():.4g} where {due.item():.4g} is due for ±1e4"
+            ": clamping probabilities or replacing NaN loses what their logarithms say; use "
+            "log_softmax"
         )
     return None
 
@@ -101,15 +124,29 @@ def labels_and_teacher(answer: Callable[..., Any]) -> str | None:
             * cross_entropy(student / t, labels)
             + 0.25 * soft,
             "the labels' term has to be weighted by 1 - α": hard + 0.25 * soft,
+            "the teacher's term has to be weighted by α": 0.75 * hard + soft,
+            "the labels' term is missing": 0.25 * soft,
+            "the teacher's term is missing": 0.75 * hard,
+            "these are the labels alone: the teacher's term is missing": hard,
+            "this is the teacher's term alone, without α: the labels are missing": soft,
+            "student and teacher are exchanged in the teacher's term": 0.75 * hard
+            + 0.25 * t**2 * _divergence(teacher, student, t),
+            "the labels are for the student's logits, not the teacher's": 0.75
+            * cross_entropy(teacher, labels)
+            + 0.25 * soft,
         },
     )
     if complaint is not None:
         return complaint
+    warm = _divergence(student, teacher, 2)
     return compare(
-        answer(student, teacher, labels, t, 1.0),
-        soft,
-        what="the loss at α = 1",
-        hints={"at α = 1 the factor T² is missing, as in torchdistill": kl},
+        answer(student, teacher, labels, 2.0, 1.0),
+        4 * warm,
+        what="the loss at T = 2 and α = 1",
+        hints={
+            "at α = 1 the factor T² is missing, as in torchdistill": warm,
+            "T is an argument: the number 4 stands for it here": soft,
+        },
     )
 
 
@@ -117,7 +154,7 @@ def labels_and_teacher(answer: Callable[..., Any]) -> str | None:
 def relations(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
     """Check the relational loss of distances for 5 rows of 2 and of 4 features."""
     student = torch.randn(5, 2, dtype=torch.float64)
-    teacher = 9 * torch.randn(5, 4, dtype=torch.float64) ** 3
+    teacher = 9 * torch.randn(5, 4, dtype=torch.float64) ** 2
     u, v = torch.pdist(student), torch.pdist(teacher)
     one, other = u / u.mean(), v / v.mean()
     # Over all n² pairs, those of a row with itself among them: the means are smaller by 4/5.
@@ -130,6 +167,10 @@ def relations(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
             "each set has its own mean distance: both were divided by the teacher's": huber_loss(
                 u / v.mean(), other
             ),
+            "differences up to 1 count by half their square: that is the mean absolute "
+            "difference": (one - other).abs().mean(),
+            "differences beyond 1 count linearly, those up to 1 by half their square: that is the "
+            "mean square": (one - other).square().mean(),
             "differences beyond 1 count linearly: that is the squared error": (one - other)
             .square()
             .mean()

@@ -1,9 +1,10 @@
 """The exercises of section 8.1.2: their solutions and plausible wrong answers."""
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 
 def means(support, labels):
@@ -27,15 +28,19 @@ def step(
     begin="head",
     of=None,
     sign=-1,
+    added=False,
+    over="mean",
 ):
     start = head.clone().requires_grad_()
-    value = cross_entropy(support @ start.T, labels)
+    value = cross_entropy(support @ start.T, labels, reduction=over)
     (gradient,) = torch.autograd.grad(value, start, create_graph=graph)
     adapted = start - inner * gradient
     if of == "support":
         query, query_labels = support, labels
     where = start if of == "before" else adapted
-    value = cross_entropy(query @ where.T, query_labels)
+    value = cross_entropy(query @ where.T, query_labels, reduction=over)
+    if added:
+        value = value + cross_entropy(support @ start.T, labels)
     (gradient,) = torch.autograd.grad(value, start)
     if begin is None:
         return gradient
@@ -57,6 +62,7 @@ CASES = {
             "Hessian-vector products out": [16, 16, 165, 256],
             "one a task": [36, 16, 165, 256],
             "one task only": [10, 16, 165, 256],
+            "counts as one here": [40, 16, 165, 256],
             "needs no Hessian": [28, 28, 165, 256],
             "has a query gradient besides": [28, 12, 165, 256],
             "number for one task": [28, 4, 165, 256],
@@ -80,6 +86,14 @@ CASES = {
             "mean of the features first": lambda s, y, q, f: cosine(normalize(s), y, q, f),
             "a length below 1": lambda s, y, q, f: f * normalize(q) @ means(normalize(s), y).T,
             "squared distances": lambda s, y, q, f: -f * (q[:, None] - means(s, y)).square().sum(2),
+            "itself is asked for": lambda s, y, q, f: cosine(s, y, q, f) - f,
+            "these are probabilities": lambda *a: cosine(*a).softmax(1),
+            "as they first appear": lambda s, y, q, f: cosine(
+                s, (y[:, None] == torch.stack([y[0], y[1], y[2]])).int().argmax(1), q, f
+            ),
+            "not each column": lambda s, y, q, f: (
+                f * normalize(q, dim=0) @ normalize(means(s, y), dim=0).T
+            ),
             "wrong sign": lambda *a: -cosine(*a),
         },
     ),
@@ -92,7 +106,13 @@ CASES = {
             "with respect to it": lambda *a: step(*a, begin="adapted", graph=False),
             "before adaptation": lambda *a: step(*a, of="before"),
             "judges by the support": lambda *a: step(*a, of="support"),
-            "uphill": lambda *a: step(*a, sign=1),
+            "outer step goes uphill": lambda *a: step(*a, sign=1),
+            "inner step goes uphill": lambda *a: step(*a[:5], -a[5], a[6]),
+            "rates are exchanged": lambda *a: step(*a[:5], a[6], a[5]),
+            "sets are exchanged": lambda *a: step(a[0], a[3], a[4], a[1], a[2], *a[5:]),
+            "was added": lambda *a: step(*a, added=True),
+            "here it is their sum": lambda *a: step(*a, over="sum"),
+            "hasn't moved": lambda *a: a[0],
             "not where the step leads": lambda *a: step(*a, begin=None),
         },
     ),
@@ -107,3 +127,8 @@ CASES = {
         },
     ),
 }
+
+
+def test_numbers_on_paper_may_come_as_an_array():
+    for answer in (np.array([28, 16, 165, 256]), torch.tensor([28, 16, 165, 256])):
+        assert check("8.1.2-a", answer)

@@ -1,5 +1,7 @@
 """The exercises of section 8.3.1: their solutions and plausible wrong answers."""
 
+import numpy as np
+import pytest
 import torch
 
 from mapping_lib.lab.exercises import Case, check
@@ -52,6 +54,11 @@ CASES = {
             ),
             "wrong axis": lambda c, s: s.amax(0),
             "not their mean": lambda c, s: regrets(c, s).mean(),
+            "regret of chance": lambda c, s: s.amax(1) - s.mean(1),
+            "not a share": lambda c, s: 1 - s.gather(1, c[:, None])[:, 0] / s.amax(1),
+            "counted from 0": lambda c, s: regrets((c - 1) % s.shape[1], s),
+            "same candidate": lambda c, s: s.amax(1) - s[:, 0],
+            "broadcast to a square": lambda c, s: s.amax(1) - s[:, c],
         },
     ),
     "8.3.1-c": Case(
@@ -68,6 +75,12 @@ CASES = {
                 if losses[-1] != 0.4
                 else False
             ),
+            "not the latest one": lambda losses, patience: (
+                len(losses) > patience and min(losses[-patience:]) > losses[-patience - 1]
+            ),
+            "isn't larger than the best": lambda losses, patience: (
+                len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+            ),
             "no loss before": lambda losses, patience: (
                 min(losses[-patience:]) > min(losses[:-patience], default=0.0)
             ),
@@ -81,10 +94,19 @@ CASES = {
             "these are counts": lambda s: len(s) * shares(s),
             "columns sources": lambda s: (s == s.amax(0)).double().mean(0),
             "mean scores": lambda s: s.mean(0),
+            "divide each row before the mean": lambda s: (
+                (best := (s == s.amax(1, keepdim=True)).double().mean(0)) / best.sum()
+            ),
         },
     ),
 }
 
 
-def test_a_rule_may_return_a_tensor():
-    assert check("8.3.1-c", lambda losses, patience: torch.tensor(stalled(losses, patience)))
+@pytest.mark.parametrize("kind", [torch.tensor, np.bool_])
+def test_a_rule_may_return_the_booleans_of_a_library(kind):
+    assert check("8.3.1-c", lambda losses, patience: kind(stalled(losses, patience)))
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, torch.tensor])
+def test_numbers_on_paper_may_come_in_any_sequence(kind):
+    assert check("8.3.1-a", kind([0.15, 0.08]))
