@@ -115,6 +115,22 @@ def test_pitch_between_two_samples():
     assert (pitch(tone(330), rate=RATE).hertz - 330).abs().max() < 0.2
 
 
+def test_the_peak_is_a_parabolas_through_its_three_lags():
+    """Against NumPy's polynomial, on weak peaks of a tone in noise."""
+    wave = tone(123) + noise(len(tone(123)))
+    length, step, finer = 400, 80, 4  # three periods of 60 Hz, 10 ms, lags a sample
+    alike = autocorrelation(wave.unfold(-1, length, step), finer=finer)
+    track = pitch(wave, rate=RATE)
+    assert len(alike) == len(track.hertz)
+    for row, hertz, strength in zip(alike, track.hertz, track.strength, strict=True):
+        lag = finer * RATE / hertz.item()
+        places = round(lag) + np.arange(-1, 2)
+        a, b, c = np.polyfit(places - places[1], row[places].numpy(), 2)
+        if abs(lag - round(lag)) < 0.49 and a < 0:
+            assert lag == pytest.approx(places[1] - b / (2 * a))
+            assert strength.item() == pytest.approx(c - b * b / (4 * a))
+
+
 def test_rate_shape_and_limits():
     other = pitch(tone(150, rate=16000).expand(2, 3, -1), rate=16000, hop=0.02)
     assert other.hertz.shape == other.strength.shape == (2, 3, 23)
@@ -149,12 +165,13 @@ def test_strength_is_the_share_of_what_repeats():
         (lambda: autocorrelation(torch.ones(8, dtype=torch.int64)), TypeError, "float"),
         (lambda: autocorrelation(torch.full((8,), math.nan)), ValueError, "frames"),
         (lambda: autocorrelation(torch.ones(8), finer=0), ValueError, "finer"),
-        (lambda: pitch(torch.ones(399), rate=RATE), ValueError, "frame of 400 samples"),
+        (lambda: pitch(torch.ones(399), rate=RATE), ValueError, r"frame of 400 samples \(0\.05 s"),
         (lambda: pitch(torch.tensor(0.1), rate=RATE), ValueError, "got 0"),
         (lambda: pitch(torch.full((800,), math.inf), rate=RATE), ValueError, "wave"),
         (lambda: pitch(torch.ones(800).int(), rate=RATE), TypeError, "float"),
         (lambda: pitch(torch.ones(800), rate=RATE, lowest=300, highest=200), ValueError, "rise"),
         (lambda: pitch(torch.ones(800), rate=RATE, highest=2000), ValueError, "quarter"),
+        (lambda: pitch(torch.ones(800), rate=RATE, highest=2500), ValueError, "quarter"),
         (lambda: pitch(torch.ones(800), rate=RATE, lowest=0.0), ValueError, "rise"),
         (lambda: pitch(torch.ones(800), rate=RATE, hop=0.0), ValueError, "hop"),
         (lambda: pitch(torch.ones(800), rate=0), ValueError, "rate"),

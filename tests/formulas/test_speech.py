@@ -47,6 +47,20 @@ def test_filter_bank_against_transformers(bins, filters, rate, low, high):
     assert np.allclose(ours, theirs, atol=1e-12)
 
 
+def test_filters_reach_half_of_an_odd_rate():
+    whole = mel_filter_bank(513, 40, rate=11025, dtype=torch.float64)
+    assert torch.equal(
+        whole, mel_filter_bank(513, 40, rate=11025, high=5512.5, dtype=torch.float64)
+    )
+
+
+def test_a_window_one_sample_longer_than_a_power_of_two():
+    wave = 0.1 * randn(1000).clamp(-3, 3)
+    found = log_mel(wave, rate=8000, window=129 / 8000, filters=20)
+    assert found.shape[-1] == 20
+    assert found.isfinite().all()
+
+
 def test_filters_overlap_to_one():
     """Between the first and the last centre, each frequency's weights have sum 1."""
     bank = mel_filter_bank(1001, 20, rate=8000, dtype=torch.float64)
@@ -256,6 +270,8 @@ def test_ge2e_leaves_the_utterance_out_of_its_own_centre():
 def test_ge2e_invariances(seed):
     embeddings = randn(3, 4, 5, seed=seed)
     value = ge2e_loss(embeddings)
+    with pytest.raises(TypeError, match="positional"):
+        ge2e_loss(embeddings, 10.0)
     turned, _ = torch.linalg.qr(randn(5, 5, seed=seed + 1))
     lengths = randn(3, 4, 1, seed=seed + 2).exp()
     assert torch.allclose(value, ge2e_loss(embeddings @ turned))
