@@ -323,7 +323,7 @@ class TestHScore:
         features = torch.randn(4, 2, generator=generator, dtype=torch.float64)
         assert ledoit_wolf(features.numpy())[1] == 1
         found = h_score(features, torch.tensor([0, 0, 1, 1]), shrinkage="auto").item()
-        assert 0 <= found < 1e-8
+        assert 0 < found < 1e-8
 
     def test_without_shrinkage_any_source_is_the_best_where_n_is_below_d(self):
         features, labels = drawn(9, 20)
