@@ -61,10 +61,11 @@ def _picture(content: Content, value: str) -> list[str]:
     runs, by = _runs(content, value), _by(content)
     if len(columns_of(runs)) > MOST_COLOURS:
         figure = table_of_means(runs, value=value, by=by)
-        caption = "Each number is the mean of a method's seeds."
+        shown = "the mean of its seeds"
+        caption = "A field is the mean of a method's seeds."
     else:
         figure = table_of_dots(runs, value=value, by=by)
-        mark = "tick" if by else "bar"
+        shown, mark = "a dot for each seed", "tick" if by else "bar"
         caption = f"A dot is a seed, a {mark} the mean of a method's seeds."
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
@@ -72,7 +73,7 @@ def _picture(content: Content, value: str) -> list[str]:
     image = base64.b64encode(stream.getvalue()).decode()
     return [
         f"```{{figure}} data:image/png;base64,{image}",
-        f":alt: {value} of each method{f' by {by}' * bool(by)};"
+        f":alt: {value} of each method{f' by {by}' * bool(by)}, {shown};"
         " the numbers are in the table below",
         "",
         caption,
