@@ -47,6 +47,11 @@ def test_shares_by_hand(dtype):
     assert_close(source_shares(counts, temperature=0.5), counts**2 / (counts**2).sum())
 
 
+def test_the_temperature_is_named():
+    with pytest.raises(TypeError, match="positional"):
+        source_shares(torch.tensor([3.0, 1.0]), 2.0)
+
+
 def test_shares_of_whole_numbers_are_of_the_default_type():
     assert source_shares(torch.tensor([3, 1]), temperature=1).dtype == torch.float32
 
