@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,7 +9,6 @@ from torch import nn
 from mapping_lib.lab.exercises import (
     Verdict,
     check,
-    choice,
     compare,
     core,
     describe,
@@ -161,7 +161,7 @@ def test_integers_and_lists_are_accepted_for_numbers():
         (DUE + 1e-6, None),
         (DUE.double(), None),
         (lambda x: x, "call it"),
-        (1.5, "is a float where a tensor is due; float() and .item() cut the gradient"),
+        (1.5, "is a float where a tensor is due"),
         (DUE.tolist(), "is a list where a tensor is due"),
         (DUE.long(), "dtype torch.int64 where real numbers (torch.float32) are due"),
         (DUE.T, "is transposed"),
@@ -240,12 +240,42 @@ def test_values_that_need_a_gradient():
     assert compare(DUE.clone().requires_grad_(), DUE) is None
 
 
-def test_choice():
-    wrong = {"relu": "ReLU is not bounded", 2: "two is too many"}
-    assert choice(" Tanh ", "tanh", wrong=wrong) is None
-    assert choice("relu", "tanh", wrong=wrong) == "ReLU is not bounded"
-    assert choice(2, "tanh", wrong=wrong) == "two is too many"
-    assert choice("linear", "tanh", wrong=wrong) == "choose one of 'relu', 'tanh', 2"
-    assert choice([1], "tanh", wrong=wrong).startswith("choose one of")
-    assert choice("kl", "KL", wrong={"CE": "no"}) is None
-    assert choice("ce", "KL", wrong={"CE": "no"}) == "no"
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([1, 3, 3, 4], "is wrong in its second number, which is too large"),
+        ([1, 2, 2, 4], "is wrong in its third number, which is too small"),
+        ([2, 2, 1, 4], "is wrong in its first and third numbers"),
+        ([2, 2, 1, 9], "is wrong in its first, third and fourth numbers"),
+        ((1, None, 3, 4), "has None at [1] where a number is due"),
+        ([1, 2, "three", 4], "has 'three' at [2] where a number is due"),
+        ([[1, 2], [3]], "has entries of different shapes where numbers are due"),
+        ([], "has the shape (0,) where (4,) is due"),
+    ],
+)
+def test_compare_some_numbers(value, words):
+    assert words in compare(value, [1, 2, 3, 4])
+
+
+def test_fractions_and_arrays_turned_round_are_numbers():
+    assert compare(Fraction(1, 4), 0.25) is None
+    assert compare((Fraction(1, 4), 2), [0.25, 2]) is None
+    assert compare(np.array([2.0, 1.0])[::-1], [1, 2]) is None
+    assert compare(np.array(3.0), 3) is None
+
+
+@pytest.mark.parametrize("value", [2, 1.5])
+def test_only_a_real_number_in_place_of_a_scalar_cuts_the_gradient(value):
+    cuts = "cut the gradient" in compare(value, torch.tensor(1.0))
+    assert cuts == isinstance(value, float)
+    assert "gradient" not in compare(value, torch.tensor([1.0, 2.0]))
+    assert "gradient" not in compare(value, torch.tensor(3))
+
+
+def test_tensors_of_two_dtypes():
+    mixed = guard(lambda x: x @ torch.ones(2, dtype=torch.float32))
+    with pytest.raises(core._AnswerError, match=r"need the inputs' dtype, torch\.float64"):
+        mixed(torch.ones(2, dtype=torch.float64))
+    with pytest.raises(core._AnswerError) as other:
+        guard(lambda x: x @ torch.ones(3))(torch.ones(2))
+    assert "dtype" not in str(other.value)

@@ -25,7 +25,7 @@ itself. A check takes the answer and returns None when it is right, else what is
 An answer that is None or a function that returns None is "nothing yet"; what a learner's function
 raises becomes a message. Neither concerns the check: it calls ``answer(…)`` and compares. When the
 answer is an :class:`torch.nn.Module`, or a list or dictionary of functions, wrap what you call with
-:func:`guard` to have the same. :func:`choice` is for multiple choice.
+:func:`guard` to have the same.
 
 Each exercise has a case in ``tests/lab/exercises/test_section_4_2.py``: its solution, and at least
 two plausible wrong answers, each under words that its message must contain and that no other
@@ -46,7 +46,7 @@ wrong answer's message may equal::
 ``tests/lab/exercises/test_every_check.py`` collects the ``CASES`` and tries them all.
 """
 
-from mapping_lib.lab.exercises.compare import choice, compare
+from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import (
     Case,
     Verdict,
@@ -61,7 +61,6 @@ __all__ = [
     "Case",
     "Verdict",
     "check",
-    "choice",
     "compare",
     "describe",
     "exercise",

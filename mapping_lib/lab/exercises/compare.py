@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mapping_lib.lab.exercises.core import _a
+from mapping_lib.lab.exercises.core import _a, describe
+
+_PLACES = ("first", "second", "third", "fourth")
 
 
 def compare(
@@ -60,12 +64,13 @@ def compare(
     if callable(value) and not isinstance(value, Tensor):
         return f"{what} is a function where its value is due: call it"
     if isinstance(expected, Tensor) and not isinstance(value, Tensor):
-        cut = "; float() and .item() cut the gradient" if isinstance(value, int | float) else ""
-        return f"{what} is {_a(value)} where a tensor is due{cut}"
+        cut = isinstance(value, float) and expected.dim() == 0 and expected.is_floating_point()
+        why = "; float() and .item() cut the gradient" if cut else ""
+        return f"{what} is {_a(value)} where a tensor is due{why}"
     got, due = _numbers(value), _numbers(expected)
     assert due is not None, "the expected value must be numbers"
     if got is None:
-        return f"{what} is {_a(value)} where numbers are due"
+        return f"{what} {_no_numbers(value)}"
     if got.is_complex() and not due.is_complex():
         return f"{what} is complex where real numbers are due"
     if isinstance(expected, Tensor) and got.is_floating_point() != due.is_floating_point():
@@ -89,52 +94,35 @@ def compare(
     return f"{what} {mistake}"
 
 
-def choice(answer: Any, right: Hashable, *, wrong: Mapping[Any, str]) -> str | None:
-    """Compare one of several choices: every wrong one has its explanation.
-
-    Parameters
-    ----------
-    answer
-        What the reader chose; capitals and spaces around a word don't count.
-    right
-        The right choice.
-    wrong
-        What is to be said of each wrong choice.
-
-    Returns
-    -------
-    str or None
-        What is wrong; None when nothing is.
-
-    Examples
-    --------
-    >>> choice("relu", "tanh", wrong={"relu": "ReLU is not bounded", "linear": "nor is a line"})
-    'ReLU is not bounded'
-    """
-    answer = _folded(answer)
-    if answer == _folded(right):
-        return None
-    for option, explanation in wrong.items():
-        if answer == _folded(option):
-            return explanation
-    return f"choose one of {', '.join(sorted(repr(option) for option in (right, *wrong)))}"
-
-
-def _folded(option: Any) -> Any:
-    return option.strip().casefold() if isinstance(option, str) else option
-
-
 def _numbers(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value.detach().cpu()
+    if isinstance(value, Fraction):
+        return torch.tensor(float(value))
+    if isinstance(value, np.ndarray):
+        value = value.copy()  # torch takes none whose axes are turned round
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         pass
-    try:  # a list of tensors, or of NumPy's numbers
-        return torch.stack([torch.as_tensor(entry) for entry in value])
+    if isinstance(value, str):  # whose letters are strings again
+        return None
+    try:  # a list of tensors, of NumPy's numbers, or of fractions
+        entries = [_numbers(entry) for entry in value]
+        known = [entry for entry in entries if entry is not None]
+        return torch.stack(known) if len(known) == len(entries) else None
     except (TypeError, ValueError, RuntimeError):
         return None
+
+
+def _no_numbers(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        for place, entry in enumerate(value):
+            if _numbers(entry) is None:
+                return f"has {describe(entry)} at [{place}] where a number is due"
+        if value:
+            return "has entries of different shapes where numbers are due"
+    return f"is {_a(value)} where numbers are due"
 
 
 def _allowed(due: Tensor, tolerance: float) -> float:
@@ -221,5 +209,16 @@ def _wrong_entries(got: Tensor, due: Tensor, tolerance: float) -> str:
     if (difference - difference.flatten()[0]).abs().max() <= allowed:
         return f"is off by the same difference {difference.flatten()[0].item():.3g} everywhere"
     wrong = difference.abs() > allowed
+    if wrong.dim() == 1 and len(wrong) <= len(_PLACES):
+        return _wrong_places(difference, wrong)
     first = wrong.nonzero()[0].tolist()
     return f"is wrong in {int(wrong.sum())} of {wrong.numel()} entries, first at {first}"
+
+
+def _wrong_places(difference: Tensor, wrong: Tensor) -> str:
+    """Name the wrong ones of a few numbers."""
+    places = [place for place, hit in zip(_PLACES, wrong.tolist(), strict=False) if hit]
+    if len(places) == 1:
+        size = "large" if difference[wrong].item() > 0 else "small"
+        return f"is wrong in its {places[0]} number, which is too {size}"
+    return f"is wrong in its {', '.join(places[:-1])} and {places[-1]} numbers"

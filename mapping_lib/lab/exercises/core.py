@@ -6,7 +6,8 @@ import contextlib
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,13 +170,21 @@ def guard(function: Callable[..., Any]) -> Callable[..., Any]:
             given += [f"{name}={describe(x)}" for name, x in settings.items()]
             raise _AnswerError(
                 f"your function raised `{type(error).__name__}: {error}`"
-                f" when given `({', '.join(given)})`"
+                f" when given `({', '.join(given)})`{_about_dtypes(error, inputs)}"
             ) from error
         if value is None:
             raise _AnswerError(f"{NOTHING_YET}: the function returns None")
         return value
 
     return guarded
+
+
+def _about_dtypes(error: Exception, inputs: Iterable[Any]) -> str:
+    """Return what to do where tensors of two dtypes met, or nothing."""
+    dtypes = {x.dtype for x in inputs if isinstance(x, Tensor) and x.is_floating_point()}
+    if len(dtypes) != 1 or not re.search(r"\bdtype|scalar type", str(error)):
+        return ""
+    return f"; tensors that you make need the inputs' dtype, {dtypes.pop()}"
 
 
 def describe(value: Any) -> str:
@@ -188,8 +197,8 @@ def describe(value: Any) -> str:
     'tensor([1, 0.25])'
     """
     if not isinstance(value, Tensor):
-        text = repr(value)
-        return text if len(text) <= 60 else f"{type(value).__name__} {text[:50]}…"
+        text = " ".join(repr(value).split())  # a module is printed over several lines
+        return text if len(text) <= 60 else f"{text[:60]}…"
     if value.dim() <= 1 and value.numel() <= 4:
         with contextlib.suppress(RuntimeError):  # inside torch.func.vmap there are no numbers
             numbers = [f"{x:.4g}" for x in value.flatten().tolist()]
@@ -199,4 +208,4 @@ def describe(value: Any) -> str:
 
 def _a(value: Any) -> str:
     name = type(value).__name__
-    return f"an {name}" if name[0] in "aeio" else f"a {name}"
+    return f"an {name}" if name[0] in "aeio" or name.startswith("nd") else f"a {name}"

@@ -24,6 +24,8 @@ def one_pass_by_hand(answer: Any) -> str | None:
             "0 is no decision, so the first row counts as a mistake": [0, 0, 0],
             "those are the weights after the first row: go on to the third": [1, 2, 1],
             "every sign is turned round: add the label times the row": [2, -1, 0],
+            "those are the weights after two passes: stop after one": [-4, 2, 0],
+            "that goes on until no mistake is left: stop after one pass": [-3, 4, 1],
         },
     )
 
@@ -72,6 +74,15 @@ def bound_from_a_start(answer: Callable[..., Any]) -> str | None:
             "divided by R, where R² is due": (
                 (start - u * longest / margins.min()).square().sum() / longest.sqrt()
             ),
+            "that is the squared distance alone: divide it by R²": (
+                (start - u * longest / margins.min()).square().sum()
+            ),
+            "u of length 1 is not yet stretched: its least margin has to be R²": (
+                (start - u / u.norm()).square().sum() / longest
+            ),
+            "R² belongs to a whole row: add up the squares of its entries": (
+                (start - u * x.square().max() / margins.min()).square().sum() / x.square().max()
+            ),
         },
     )
 
@@ -115,6 +126,7 @@ def gradient_with_relu(answer: Callable[..., Any]) -> str | None:
     on = (before > 0).double()
     right = (dz[:, None] * v * on).T @ x
     bent = -y * torch.sigmoid(-y * (before.tanh() @ v + c)) / n
+    inner = -y * torch.sigmoid(y * z) / n
     with_tanh = (bent[:, None] * v * on).T @ x
     return compare(
         answer(x, y, W, b, v, c),
@@ -132,6 +144,9 @@ def gradient_with_relu(answer: Callable[..., Any]) -> str | None:
             ),
             "the weight v of each hidden unit is left out": ((dz[:, None] * on).T @ x),
             "h and z still come from tanh: the forward line changes too": with_tanh,
+            "look at the sign inside σ: a row that is right and sure has hardly any slope": (
+                (inner[:, None] * v * on).T @ x
+            ),
         },
         factors={"n": n},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -25,6 +25,8 @@ CASES = ("transductive", "inductive", "unsupervised", "transductive")
 @exercise("1.2-a")
 def settings(answer: Any) -> str | None:
     """Check the settings of four cases."""
+    if isinstance(answer, str) or not isinstance(answer, Iterable):
+        return 'give four words, one for each case, such as ("inductive", …)'
     words = [str(word).strip().casefold() for word in answer]
     if len(words) != len(CASES):
         return f"{len(words)} words where {len(CASES)} are due, one for each case"
@@ -66,11 +68,16 @@ def labels_on_a_logarithmic_axis(answer: Callable[..., Any]) -> str | None:
     )
     if wrong:
         return wrong
-    falls = torch.tensor([0.2, 0.6, 0.1, 0.9], dtype=torch.float64)
+    labels = torch.tensor([1, 2, 3, 4, 8, 12, 16, 24, 32, 64], dtype=torch.float64)
+    falls = torch.tensor([1, 1.5, 2, 2.5, 6, 1, 1, 2, 3, 9], dtype=torch.float64) / 10
     return compare(
         answer(labels, falls, 0.4),
-        3**0.5,
+        4 * 2 ** (3 / 7),
         what="for a curve that rises, falls and rises again, the number of labels",
+        hints={
+            "the curve rises, falls and rises again: the first crossing counts, not the last (an "
+            "interpolation that searches sorted scores can't be used)": 32 * 2 ** (1 / 6),
+        },
     )
 
 
@@ -78,11 +85,16 @@ def labels_on_a_logarithmic_axis(answer: Callable[..., Any]) -> str | None:
 def ratio_of_areas(answer: Callable[..., Any]) -> str | None:
     """Check the transfer ratio of two curves at uneven numbers of labels."""
     labels, transfer, scratch = _curves()
-    areas = [
-        ((a[1:] + a[:-1]) / 2 * (labels[1:] - labels[:-1])).sum().item()
-        for a in (transfer, scratch)
-    ]
+    steps = labels.diff()
+    areas = [((a[1:] + a[:-1]) / 2 * steps).sum().item() for a in (transfer, scratch)]
     ratio = areas[0] / areas[1] - 1
+
+    def by(widths: Tensor, left: float) -> Tensor:
+        """Return the ratio with these widths, and heights so far towards the left end."""
+        heights = [(left * a[:-1] + (1 - left) * a[1:]) @ widths for a in (transfer, scratch)]
+        return heights[0] / heights[1] - 1
+
+    one_end = "that takes the height at one end of each step: the mean of both ends is due"
     return compare(
         answer(labels, transfer, scratch),
         ratio,
@@ -95,6 +107,14 @@ def ratio_of_areas(answer: Callable[..., Any]) -> str | None:
             "that is the difference of the areas; divide it by the area from scratch": areas[0]
             - areas[1],
             "it has the wrong sign: transfer minus scratch": -ratio,
+            f"{one_end}, not the left one": by(steps, 1),
+            f"{one_end}, not the right one": by(steps, 0),
+            "that is over the logarithm of the numbers of labels: here they count as they are": by(
+                labels.log().diff(), 0.5
+            ),
+            "that gives each step between two points the same weight: multiply by its width": by(
+                torch.ones_like(steps), 0.5
+            ),
         },
     )
 
@@ -120,5 +140,10 @@ def error_of_a_paired_mean(answer: Callable[[Tensor, Tensor], Any]) -> str | Non
             "the spread of a sample divides by k − 1, not by k": d.std(correction=0).item()
             / 6**0.5,
             "that is the variance of the mean: take its root": right**2,
+            "that is half the interval: s/√k alone is asked for, without the quantile": (
+                2.570582 * right
+            ),
+            "s/√k alone is asked for, without the quantile 2.776": 2.776 * right,
+            "that is the mean difference: its standard error is asked for": d.mean().item(),
         },
     )

@@ -38,8 +38,14 @@ def interval_by_hand(answer: Any) -> str | None:
                 5.954,
             ),
             "the sign is that of without minus with": (-2.0, 2.776),
+            "those are the ends of the interval: its middle and its half width are due": (
+                -0.776,
+                4.776,
+            ),
+            "the mean comes first, then the half width": (2.776, 2.0),
+            "1.96 is for many seeds: for five the quantile is 2.776": (2.0, 1.96),
         },
-        tolerance=4e-3,
+        tolerance=0.01,  # 2.8 is right, too
     )
 
 
@@ -78,8 +84,8 @@ def verdicts(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
     """Check verdicts on sources by paired intervals."""
     without = torch.tensor([0.50, 0.62, 0.71, 0.55, 0.66], dtype=torch.float64)
     wiggle = torch.tensor([0.01, -0.01, 0.02, -0.02, 0.00], dtype=torch.float64)
-    statistic = [7.0, -7.0, 2.05, -5.6, 0.35, 1.1, 1.5, -2.18, 2.35, -2.6]  # mean over its error
-    scale = torch.tensor([1.0] * 4 + [4.0] + [1.0] * 5, dtype=torch.float64)
+    statistic = [7, -7, 2.05, -5.6, 0.35, 1.1, 1.5, -2.18, 2.35, -2.6, 2.27]  # mean over its error
+    scale = torch.tensor([1.0] * 4 + [4.0] + [1.0] * 6, dtype=torch.float64)
     shift = torch.tensor(statistic, dtype=torch.float64) * scale * wiggle.std() / 5**0.5
     differences = shift[:, None] + scale[:, None] * wiggle
     error = differences.std(1) / 5**0.5
@@ -100,9 +106,8 @@ def verdicts(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
         hints={
             "the signs are turned: -1 where the source hurts": -right,
             "the sign of the mean is no verdict: the interval has to exclude 0": mean.sign().long(),
-            "the seeds were not paired: subtract seed by seed before you take the deviation": signs(
-                2.776 * (spread / 5).sqrt()
-            ),
+            "nothing is shown for any source, as without pairing: subtract seed by seed before you "
+            "take the deviation": signs(2.776 * (spread / 5).sqrt()),
             "the standard deviation has to be divided by √5": signs(2.776 * differences.std(1)),
             "divide the standard deviation by √5, not by 5": signs(2.776 * differences.std(1) / 5),
             "the quantile 2.776 is missing: one standard error is no 95 % interval": signs(error),
@@ -114,5 +119,10 @@ def verdicts(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
                 2.132 * error
             ),
             "the variance divides by n - 1 = 4, not by 5": signs(2.776 * 0.8**0.5 * error),
+            "2.306 is for two groups of five seeds each: for five pairs it is 2.776": signs(
+                2.306 * error
+            ),
+            "a source whose interval lies below 0 gets -1": right.clamp(min=0),
+            "a source whose interval lies below 0 gets -1, not 1": right.abs(),
         },
     )

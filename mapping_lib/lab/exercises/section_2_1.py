@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise
@@ -28,6 +29,7 @@ def counting(answer: Any) -> str | None:
             "a GRU has three blocks, r, z and n": (608, 640),
             "four blocks are an LSTM's: a GRU has three": (608, 2560),
             "the two numbers are swapped": (1920, 608),
+            "an output channel has one bias, not one for each of its 3 kernels": (624, 1920),
         },
     )
 
@@ -97,6 +99,9 @@ def back(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
                 order, late=True
             ),
             "one step too many: the gradient arrives at h_1, not before it": run(states.flip(0)),
+            "the states have been through tanh already: its slope there is 1 - h²": run(
+                order.tanh()
+            ),
             "the slopes are those of one step earlier: D_k has the state h_k": run(
                 states[:-1].flip(0)
             ),
@@ -117,6 +122,7 @@ def averaged(answer: Callable[[Callable[[Tensor], Tensor], Tensor], Any]) -> str
         return torch.stack([function(images.roll(k, axis)) for k in range(places)]).mean(0)
 
     moved = torch.stack([images.roll(k, -1) for k in range(6)]).mean(0)
+    lost = torch.stack([function(pad(images, (k, 0))[..., :6]) for k in range(6)]).mean(0)
     return compare(
         answer(function, images),
         mean(-1, 6),
@@ -128,5 +134,9 @@ def averaged(answer: Callable[[Callable[[Tensor], Tensor], Tensor], Any]) -> str
             "only as many shifts as the image is high were taken": mean(-1, 4),
             "that is the function itself, without any shift": function(images),
             "the sum has to be divided by the number of shifts": 6 * mean(-1, 6),
+            "what leaves on the right has to come back on the left": lost,
+            "each image keeps a mean of its own: average over the shifts alone": mean(-1, 6).mean(
+                0
+            ),
         },
     )

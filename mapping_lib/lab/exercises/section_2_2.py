@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +22,12 @@ def attention_by_hand(answer: Any) -> str | None:
         (2.0, 6.0),
         what="the pair of numbers",
         hints={
-            "those are the scores before the softmax, or the weights: they have to average the "
-            "values": (0.125, 0.625),
+            "those are the weights: they have to average the values": (0.125, 0.625, 0.25),
+            "those are the scores before the softmax, one for each key": (
+                0.0,
+                math.log(5),
+                math.log(2),
+            ),
             "divided by d = 4, where the square root of d is due": _mixed((1, 5**0.5, 2**0.5)),
             "the scores have to be divided by the square root of d = 4": _mixed((1, 25, 4)),
             "all weights are equal there: the scores don't count": (4.0, 4.0),
@@ -51,50 +56,59 @@ def fourth_word(answer: Callable[..., Any]) -> str | None:
     questions = [(k, (7 * k + 3) % 40, (11 * k + 5) % 40) for k in range(30)]
     questions = [q for q in questions if len(set(q)) == 3]
 
-    def rule(rows: Tensor, signs: tuple[int, int, int], *, leave_out: bool, cosine: bool) -> Tensor:
+    def rule(rows: Tensor, signs: tuple[int, int, int], *, out: slice, cosine: bool) -> Tensor:
         found = []
         for question in questions:
             sought = sum(s * rows[at] for s, at in zip(signs, question, strict=True))
             scores = (unit if cosine else stretched) @ sought
-            if leave_out:
-                scores[list(question)] = -torch.inf
+            scores[list(question)[out]] = -torch.inf
             found.append(scores.argmax())
         return torch.stack(found)
 
-    right = rule(unit, (-1, 1, 1), leave_out=True, cosine=True)
+    whole, nothing = slice(3), slice(0)
+    right = rule(unit, (-1, 1, 1), out=whole, cosine=True)
     sought = torch.stack([stretched[b] - stretched[a] + stretched[c] for a, b, c in questions])
     distances = torch.cdist(sought, stretched)
     distances.scatter_(1, torch.tensor(questions), torch.inf)
     closest = distances.argmin(1)
     got = [answer(stretched, a, b, c) for a, b, c in questions]
-    return compare(
+    wrong = compare(
         got,
         right.tolist(),
         what="the list of rows found",
         hints={
             "a, b and c have to be left out: one of them is nearly always the nearest": rule(
-                unit, (-1, 1, 1), leave_out=False, cosine=True
+                unit, (-1, 1, 1), out=nothing, cosine=True
+            ).tolist(),
+            "c is left out, but a and b can be the nearest as well": rule(
+                unit, (-1, 1, 1), out=slice(2, 3), cosine=True
             ).tolist(),
             "a and b are the wrong way round: b − a is the way to go from c": rule(
-                unit, (1, -1, 1), leave_out=True, cosine=True
+                unit, (1, -1, 1), out=whole, cosine=True
             ).tolist(),
             "that is the row nearest to c, whatever a and b are": rule(
-                unit, (0, 0, 1), leave_out=True, cosine=True
+                unit, (0, 0, 1), out=whole, cosine=True
             ).tolist(),
             "long rows win by their length: the cosine divides by it": rule(
-                unit, (-1, 1, 1), leave_out=True, cosine=False
+                unit, (-1, 1, 1), out=whole, cosine=False
             ).tolist(),
             "bring all rows to length 1 before you add them": rule(
-                stretched, (-1, 1, 1), leave_out=True, cosine=True
+                stretched, (-1, 1, 1), out=whole, cosine=True
             ).tolist(),
             "the smallest distance of rows of any length: bring all of them to length 1 first": (
                 closest.tolist()
             ),
             "inner products of rows of any length: bring all of them to length 1 first": rule(
-                stretched, (-1, 1, 1), leave_out=True, cosine=False
+                stretched, (-1, 1, 1), out=whole, cosine=False
             ).tolist(),
         },
     )
+    if wrong:
+        return wrong
+    square = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0], [-1.0, -3.0]], dtype=torch.float64)
+    if compare(answer(square, 0, 1, 2), 3):  # the only row that may be found
+        return "what is left may have a cosine below 0, so a score of 0 can still win: −∞ can't"
+    return None
 
 
 @exercise("2.2-c")
@@ -106,6 +120,7 @@ def causal_attention(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | N
     scores = query @ key.T
     weights = (scores / 3**0.5).softmax(1)
     scaled = 3**0.5 * query  # undoes the division inside
+    ahead = torch.ones(5, 5, dtype=torch.bool).tril(1)
     strictly = past.tril(-1)
     strictly[0, 0] = True
     found = answer(query, key, value)
@@ -133,6 +148,15 @@ def causal_attention(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | N
                 attention(query / 3**0.5, key, value, mask=past)
             ),
             "a place may see itself, too": attention(query, key, value, mask=strictly),
+            "each place also sees the next one, which is what it mustn't": attention(
+                query, key, value, mask=ahead
+            ),
+            "query and key are swapped: each row of scores belongs to one query": attention(
+                key, query, value, mask=past
+            ),
+            "d is the number of features of query and key, not of the values": attention(
+                (3 / 2) ** 0.5 * query, key, value, mask=past
+            ),
             "the softmax runs over the queries: each row of weights must have the sum 1": (
                 (scores / 3**0.5).masked_fill(~past, -torch.inf).softmax(0) @ value
             ),
@@ -180,6 +204,20 @@ def explained_share(answer: Callable[..., Any]) -> str | None:
             ),
             "errors of the shape (n, n): truth minus a column; drop the column's second axis": (
                 share(found[:, None], truth, truth.mean())
+            ),
+            "take the sum of squares off 1 only after it was divided": (
+                (1 - (truth - found).square().sum()) / (truth - truth.mean()).square().sum()
+            ),
+            "squares of the errors, not of their distance from the mean error: a shift counts": (
+                1 - (truth - found).var() / truth.var()
+            ),
+            "the probe has to be fitted to `train` and `y`, not to the new rows": share(
+                torch.cat([new, new.new_ones(20, 1)], 1)
+                @ torch.linalg.lstsq(
+                    torch.cat([new, new.new_ones(20, 1)], 1), truth[:, None]
+                ).solution[:, 0],
+                truth,
+                truth.mean(),
             ),
             "both sums or both means: torch.var divides by n − 1": (
                 1 - (truth - found).square().mean() / truth.var()

@@ -18,7 +18,7 @@ def symmetries(answer: Any) -> str | None:
     return compare(
         answer,
         144,
-        what="the number of networks",
+        what="the number of orders",
         hints={
             "units of different layers can't change places: the orders of the two layers multiply, "
             "they don't mix": 5040,
@@ -49,6 +49,8 @@ def permuted_by_hand(answer: Callable[..., Any]) -> str | None:
         return "that is the inverse: unit order[i] has to go to place i"
     if _same(got[1], b1) and _same(got[0], right[0]):
         return "the biases have to move with their units"
+    if all(_same(g, old) for g, old in zip(got, (W1, b1, W2), strict=True)):
+        return "nothing has moved: the three tensors are the old ones"
     if _same(got[0], W1[:, order]):
         return "W1 is (units, inputs): the units are its rows"
     if _same(got[2], W2[order]):
@@ -67,7 +69,7 @@ def permuted_by_hand(answer: Callable[..., Any]) -> str | None:
 @exercise("2.3-c")
 def barrier_by_hand(answer: Callable[[Tensor], Any]) -> str | None:
     """Check the barrier of losses on a path whose ends differ."""
-    losses = torch.tensor([0.2, 2.9, 2.6, 2.4, 1.8], dtype=torch.float64)
+    losses = torch.tensor([1.6, 0.2, 2.1, 3.1, 2.4], dtype=torch.float64)
     line = losses[0] + torch.linspace(0, 1, 5, dtype=torch.float64) * (losses[-1] - losses[0])
     rise = losses - line
     got = answer(losses)
@@ -85,6 +87,13 @@ def barrier_by_hand(answer: Callable[[Tensor], Any]) -> str | None:
             "that is the rise over the higher end: at each point compare with the line there": (
                 losses.max() - losses[-1]
             ),
+            "where the loss lies below the line there is no barrier: no absolute values": (
+                rise.abs().max()
+            ),
+            "that is the largest step from one point to the next": losses.diff().max(),
+            "the line goes from the first loss to the last, not the other way": (
+                losses - line.flip(0)
+            ).max(),
             f"for the losses {losses.tolist()} that is {late:.2f}, not {rise.max():.2f}: t runs "
             "from 0 at the first loss to 1 at the last": late,
             "that is the largest loss: take off the line between the ends": losses.max(),
@@ -102,9 +111,14 @@ def exchanged(answer: Callable[..., Any]) -> str | None:
         {name: torch.randn(*shape, dtype=torch.float64) for name, shape in shapes.items()}
         for _ in range(3)
     )
-    got = answer(start, first, second, 0.4)
+    states = (start, first, second)
+    given = [{name: value.clone() for name, value in state.items()} for state in states]
+    got = answer(*given, 0.4)
     if not isinstance(got, dict) or set(got) != set(shapes):
         return "return a state: a dict with the tensors 'w' and 'b'"
+    pairs = zip(given, states, strict=True)
+    if any(not _same(now.get(name), kept[name]) for now, kept in pairs for name in shapes):
+        return "your function writes into a state that it was given: return a new one"
 
     def state(c_start: float, c_first: float, c_second: float) -> dict[str, Tensor]:
         return {
@@ -123,6 +137,12 @@ def exchanged(answer: Callable[..., Any]) -> str | None:
         "the scale is missing": state(1, 1, -1),
         "first and second are swapped": state(1, -0.4, 0.4),
         "that is the difference of the tasks: the start is missing": state(0, 0.4, -0.4),
+        "that goes towards the first task alone: the second is still to be forgotten": state(
+            0.6, 0.4, 0
+        ),
+        "that goes away from the second task alone: the first is still to be learned": state(
+            1.4, 0, -0.4
+        ),
     }
     for words, wrong in wrongs.items():
         if all(_same(got[name], wrong[name]) for name in shapes):
@@ -151,6 +171,8 @@ def folded(answer: Callable[..., Any]) -> str | None:
         return "the weight has to take up Q: W (Q φ) = (W Q) φ"
     if _same(got[1], b):
         return "the bias has to take up the shift: the head sees W c as well as b"
+    if _same(got[1], b + c):
+        return "the head reads the shift as it reads features: W c, not c"
     if _same(got[1], W @ c):
         return "the head's own bias is missing"
     if _same(got[1], W @ Q @ c + b):

@@ -28,6 +28,8 @@ def coral_by_hand(answer: Any) -> str | None:
             "the bias has to bring the mapped mean 2.5 · 3 to -1, not the mean 3": (2.5, -4.0),
             "slope and bias are swapped": (-8.5, 2.5),
             "the bias has the wrong sign": (2.5, 8.5),
+            "the source's mean has to arrive at -1: as it is, only 0 does": (2.5, -1.0),
+            "the mapped mean has to be taken off -1, not added": (2.5, 6.5),
         },
     )
 
@@ -42,7 +44,7 @@ def barycentres(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
     return compare(
         answer(plan, target),
         moved / plan.sum(1, keepdim=True),
-        what="the moved rows",
+        what="the matrix of moved rows",
         hints={
             "each row has to be divided by the mass that it sends": moved,
             "divided by the mass of the columns, where that of the rows is due": (
@@ -54,6 +56,11 @@ def barycentres(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
             "that is the target row with the largest mass, not the mean of all": target[
                 plan.argmax(1)
             ],
+            "each row goes to a mean of its own, weighted by its row of the plan": target.mean(
+                0
+            ).expand(3, 2),
+            "masses are shares already: divide by their sum, without a softmax": plan.softmax(1)
+            @ target,
         },
         factors={"n": 3},
     )
@@ -65,12 +72,13 @@ def information_of_counts(answer: Callable[[Tensor], Any]) -> str | None:
     counts = torch.tensor([[6.0, 0.0, 2.0], [1.0, 5.0, 3.0]], dtype=torch.float64)
     p = counts / counts.sum()
     both = p[p > 0]
+    independent = p.sum(1, keepdim=True) * p.sum(0)
     entropy_rows = -(p.sum(1) * p.sum(1).log()).sum()
     entropy_columns = -(p.sum(0) * p.sum(0).log()).sum()
     joint = -(both * both.log()).sum()
     right = entropy_rows + entropy_columns - joint
     got = answer(counts)
-    if isinstance(got, Tensor) and got.isnan().any():
+    if isinstance(got, Tensor | float) and torch.as_tensor(got).isnan().any():
         return "the empty cell gives 0 · log 0, which is NaN here: its term is 0"
     return compare(
         got,
@@ -86,6 +94,10 @@ def information_of_counts(answer: Callable[[Tensor], Any]) -> str | None:
             - entropy_rows,
             "that is what is left of the bins' entropy, not what is gained": joint
             - entropy_columns,
+            "each term has to be multiplied by p(b, c)": (both / independent[p > 0]).log().sum(),
+            "each term is multiplied by p(b, c), not by what independence would give": (
+                independent * (p / independent).log()
+            )[p > 0].sum(),
         },
     )
 
@@ -113,6 +125,11 @@ def reverse_validation(answer: Callable[..., Any]) -> str | None:
         hints={
             "that is the number of right answers, not their share": 20 * right,
             "that is the share of wrong answers": 1 - right,
-            "the source was classified by itself: it has to come back by way of the target": 1.0,
+            "rows were classified by themselves: the source has to come back by way of the "
+            "target": 1.0,
+            "that is in percent; a share lies between 0 and 1": 100 * right,
+            "divided by the number of target rows: it is the source's rows that come back": (
+                20 / 26 * right
+            ),
         },
     )

@@ -43,7 +43,7 @@ def closest_change(answer: Callable[[Tensor, Tensor, int], Any]) -> str | None:
         return product
 
     change = after - before
-    U, _, Vh = torch.linalg.svd(change, full_matrices=False)
+    U, s, Vh = torch.linalg.svd(change, full_matrices=False)
     first = slice(2)
     return compare(
         answer(before, after, 2),
@@ -60,6 +60,12 @@ def closest_change(answer: Callable[[Tensor, Tensor, int], Any]) -> str | None:
                 change, slice(-2, None)
             ),
             "that is the whole change, of full rank": change,
+            "one singular value too many": cut(change, slice(3)),
+            "one singular value is missing": cut(change, slice(1)),
+            "torch.linalg.svd returns the right singular vectors as rows already": (
+                U[:, first] * s[first] @ Vh[:, first].T
+            ),
+            "the singular values enter once, not squared": U[:, first] * s[first] ** 2 @ Vh[first],
             "that is the change of the two weights' approximations": cut(after, first)
             - cut(before, first),
         },
@@ -100,6 +106,15 @@ def pooled_statistics(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | 
             "each batch counts as much as its values, and their means differ": pair(
                 plain, variances.mean()
             ),
+            "that is the mean square: the square of the mean is still to be taken off": pair(
+                mean, within + (counts * means**2).sum() / n
+            ),
+            "the spread of the means is to be weighted by the counts, as the means are": pair(
+                mean, within + means.var(correction=0)
+            ),
+            "the spread of the means is to be weighted by the counts, and not by k - 1": pair(
+                mean, within + means.var()
+            ),
             "divide by n, not by n - 1": pair(mean, together.var(correction=1)),
             "that is the standard deviation; its square is due": pair(
                 mean, together.std(correction=0)
@@ -131,6 +146,10 @@ def warning_light(answer: Callable[[Tensor], Any]) -> str | None:
                 logits.mean(0).softmax(0)
             ),
             "the mean is over the rows, not over the classes": entropy(p.mean(1)),
+            "the softmax runs over the classes of a row, not over the rows": entropy(
+                logits.softmax(0).mean(0)
+            ),
+            "the terms of an entropy add up: that is their mean": right / 4,
             "that is in bits: take the natural logarithm": right / torch.tensor(2.0).log(),
             "that is divided by log K": right / torch.tensor(4.0).log(),
             "that is the entropy of how often each class is the most probable: take the mean of "

@@ -41,34 +41,39 @@ def share_worth(answer: Any) -> str | None:
 
 
 @exercise("3.3-b")
-def ratio_of_probabilities(answer: Callable[[Tensor, int, int], Any]) -> str | None:
-    """Check weights from a classifier of the domains that saw unequal numbers of rows."""
-    p = torch.linspace(0.1, 0.9, 7, dtype=torch.float64)
-    n, m = 30, 12
-    odds = (1 - p) / p
+def line_with_weights(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
+    """Check slope and intercept of a weighted least-squares line, a weight of 0 among them."""
+    x = torch.tensor([-1.0, 0.5, 1.0, 2.0, 2.5, 4.0, 5.0], dtype=torch.float64)
+    y = x**2 / 4 - x + 0.2 * torch.randn(7, dtype=torch.float64) + 3
+    weights = torch.tensor([0.5, 3.0, 0.0, 1.5, 6.0, 0.2, 2.0], dtype=torch.float64)
+    root, one = weights.sqrt(), torch.ones_like(x)
+
+    def fitted(*columns: Tensor, due: Tensor) -> list[float]:
+        found = torch.linalg.lstsq(torch.stack(columns, 1), due[:, None]).solution[:, 0]
+        return [*found.tolist(), 0.0][:2]
+
+    slope, intercept = fitted(root * x, root, due=root * y)
     return compare(
-        answer(p, n, m),
-        n / m * odds,
-        what="the vector of weights",
+        answer(x, y, weights),
+        [slope, intercept],
+        what="the pair of slope and intercept",
         hints={
-            "the classifier saw more rows of one domain than of the other: correct for that": odds,
-            "the numbers of rows stand the wrong way round": m / n * odds,
-            "that is the ratio source over target: rows like the target's would count least": m
-            / n
-            / odds,
-            "that is the ratio source over target, and the numbers of rows are missing": 1 / odds,
-            "that is the ratio source over target; turn the fraction round": n / m / odds,
-            "that is the probability of the target: the ratio of the two is due": 1 - p,
-            "that is the probability of the target; the ratio of the two probabilities is due": n
-            / m
-            * (1 - p),
-            "weights of sum 1 will do for a fit, but here the ratio itself is due": odds
-            / odds.sum(),
-            "a mean of 1 is for estimates; here the ratio itself is due": odds / odds.mean(),
-            "p is a probability, not the logit: its odds are p / (1 - p)": n / m * (-p).exp(),
-            "p is a probability, not the logit, and the numbers of rows are missing": (-p).exp(),
+            "that is the line without weights": fitted(x, one, due=y),
+            "the weights enter squared: multiply errors by their roots": fitted(
+                weights * x, weights, due=weights * y
+            ),
+            "the column of ones belongs to its row, too: it gets the row's factor": fitted(
+                root * x, one, due=root * y
+            ),
+            "that line goes through the origin: it may have an intercept": fitted(
+                root * x, due=root * y
+            ),
+            "the line goes through the weighted means of x and y, not through the plain ones": [
+                slope,
+                (y.mean() - slope * x.mean()).item(),
+            ],
+            "the slope comes first, then the intercept": [intercept, slope],
         },
-        factors={"n": n, "m": m},
     )
 
 
@@ -76,13 +81,19 @@ def ratio_of_probabilities(answer: Callable[[Tensor, int, int], Any]) -> str | N
 def farthest_first(answer: Callable[[Tensor, int, int], Any]) -> str | None:
     """Check greedy k-center from a given first row, on rows where shortcuts go elsewhere."""
     rows = torch.tensor(
-        [[7, 3], [0, 5], [9, 0], [9, 3], [1, 6], [1, 7], [9, 7], [6, 7]], dtype=torch.float64
+        [[0, 5], [9, 0], [9, 3], [7, 3], [1, 6], [1, 7], [9, 7], [6, 7]], dtype=torch.float64
     )
-    count = 5
+    first, count = 3, 5
     near = torch.cdist(rows, rows)
 
-    def walk(score: Callable[[list[int]], Tensor], largest: bool = True) -> Tensor:
-        chosen = [0]
+    def walk(
+        score: Callable[[list[int]], Tensor],
+        *,
+        first: int = first,
+        count: int = count,
+        largest: bool = True,
+    ) -> Tensor:
+        chosen = [first]
         while len(chosen) < count:
             value = score(chosen).clone()
             value[chosen] = -math.inf if largest else math.inf
@@ -91,7 +102,7 @@ def farthest_first(answer: Callable[[Tensor, int, int], Any]) -> str | None:
 
     right = walk(lambda chosen: near[:, chosen].amin(1))
     return compare(
-        answer(rows, 0, count),
+        answer(rows, first, count),
         right,
         what="the vector of rows chosen",
         hints={
@@ -108,9 +119,21 @@ def farthest_first(answer: Callable[[Tensor, int, int], Any]) -> str | None:
                 lambda chosen: near[:, chosen].mean(1)
             ),
             "those are the rows farthest from the first one; the others chosen count as well": walk(
-                lambda chosen: near[:, 0]
+                lambda chosen: near[:, first]
+            ),
+            "the row to begin with is given: it isn't always row 0": walk(
+                lambda chosen: near[:, chosen].amin(1), first=0
             ),
             "the first row belongs to those chosen": right[1:],
+            "the first row belongs to those chosen, and counts as one of them": walk(
+                lambda chosen: near[:, chosen].amin(1), count=count + 1
+            )[1:],
+            "the sum of absolute differences is another distance: the root of squares is due": walk(
+                lambda chosen: torch.cdist(rows, rows, p=1)[:, chosen].amin(1)
+            ),
+            "each row's nearest chosen one counts, not the mean of those chosen": walk(
+                lambda chosen: (rows - rows[chosen].mean(0)).norm(dim=1)
+            ),
             "right, but in another order: give them as they were chosen": right.sort().values,
         },
     )
@@ -127,14 +150,15 @@ def one_round(answer: Callable[[Tensor, Tensor, int, int], Any]) -> str | None:
     error = (weights[n:] * wrong[n:]).sum() / weights[n:].sum()
     everywhere = (weights * wrong).sum()
 
-    def updated(source: float, error: Tensor, *, sign: int = -1) -> Tensor:
+    def updated(source: float, error: Tensor, *, sign: int = -1, changed: Tensor = wrong) -> Tensor:
         factor = error / (1 - error)
-        new = torch.cat(
-            [weights[:n] * source ** wrong[:n], weights[n:] * factor ** (sign * wrong[n:].double())]
+        new = weights * torch.cat(
+            [source ** changed[:n].double(), factor ** (sign * changed[n:].double())]
         )
         return new / new.sum()
 
     right = updated(beta, error)
+    half = torch.tensor(0.5, dtype=torch.float64)
     unscaled = right / right[1] * weights[1]
     return compare(
         answer(weights, wrong, n, rounds),
@@ -156,8 +180,23 @@ def one_round(answer: Callable[[Tensor, Tensor, int, int], Any]) -> str | None:
             "the source's β takes the number of the source's rows, not of the target's": updated(
                 1 / (1 + math.sqrt(2 * math.log(len(weights) - n) / rounds)), error
             ),
-            "the logarithm in the source's β is the natural one": updated(
+            "the logarithm in the source's β is the natural one, not that to base 10": updated(
                 1 / (1 + math.sqrt(2 * math.log10(n) / rounds)), error
+            ),
+            "the root around 2 log(n) / N is missing in the source's β": updated(
+                1 / (1 + 2 * math.log(n) / rounds), error
+            ),
+            "β of the target is ε / (1 − ε), not ε": updated(beta, error / (1 + error)),
+            "the source's rows in error have to lose weight as well": updated(1.0, error),
+            "the target's rows in error have to gain weight as well": updated(beta, half),
+            "the weights of rows that are right were changed, not of those in error": updated(
+                beta, error, changed=~wrong
+            ),
+            "source and target share one sum: divide by that of all weights": torch.cat(
+                [right[:n] / right[:n].sum(), right[n:] / right[n:].sum()]
+            ),
+            "the logarithm in the source's β is the natural one, not that to base 2": updated(
+                1 / (1 + math.sqrt(2 * math.log2(n) / rounds)), error
             ),
             "the error counts weights, not rows": updated(beta, wrong[n:].double().mean()),
             "both are treated alike, as in AdaBoost: the source has its own β": updated(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isclose, sqrt
+from math import isclose, isfinite, sqrt
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from mapping_lib.lab.exercises.core import exercise
 def singular_values_by_hand(answer: Any) -> str | None:
     """Check s_max, s_min and κ of the matrix with the rows (3, 0) and (4, 5)."""
     largest, smallest = sqrt(45), sqrt(5)
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 3:
+    if not isinstance(answer, list | tuple | np.ndarray | Tensor) or len(answer) != 3:
         return "give a list of three numbers: [s_max, s_min, kappa]"
     hints = {
         "45 and 5 are the eigenvalues of WᵀW; the singular values are their square roots": [45, 5],
@@ -28,9 +29,12 @@ def singular_values_by_hand(answer: Any) -> str | None:
         list(answer[:2]), [largest, smallest], what="[s_max, s_min]", hints=hints, tolerance=2e-3
     )
     if wrong is not None:
-        first, second = (abs(float(value)) for value in answer[:2])
-        if wrong not in hints and not isclose(first * second, 15, rel_tol=1e-3):
-            return f"{wrong}. Their product must be |det W| = 15; yours is {first * second:.4g}"
+        try:
+            product = abs(float(answer[0]) * float(answer[1]))
+        except (TypeError, ValueError):
+            return "give three plain numbers: [s_max, s_min, kappa]"
+        if wrong not in hints and isfinite(product) and not isclose(product, 15, rel_tol=1e-3):
+            return f"{wrong}. Their product must be |det W| = 15; yours is {product:.4g}"
         return wrong
     return compare(
         answer[2],
@@ -102,7 +106,8 @@ def deviation(answer: Callable[[float, int], Any]) -> str | None:
         ],
     }
     due = [sqrt(2 / (n * (1 + a**2))) for a, n in cases]
-    return compare([answer(a, n) for a, n in cases], due, what="the deviation", hints=hints)
+    what = f"the deviation for (a, n) in {cases}"
+    return compare([answer(a, n) for a, n in cases], due, what=what, hints=hints)
 
 
 @exercise("4.1-e")

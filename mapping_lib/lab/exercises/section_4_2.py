@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise
 
+_ROUNDED = 2e-3  # three digits are enough for numbers that were worked out by hand
+
 
 @exercise("4.2-a")
 def rates_on_paper(answer: Any) -> str | None:
     """Check stability limit, best rate and its factor for the eigenvalues 8 and 1/2."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 3:
+    if not isinstance(answer, list | tuple | np.ndarray | Tensor) or len(answer) != 3:
         return "give a list of three numbers: [limit, best, factor]"
     limit, best, factor = answer
     return (
@@ -28,6 +31,7 @@ def rates_on_paper(answer: Any) -> str | None:
                 "1/λ_max is where the steepest direction is solved in one step; "
                 "it stays stable up to twice that": 1 / 8,
             },
+            tolerance=_ROUNDED,
         )
         or compare(
             best,
@@ -38,8 +42,10 @@ def rates_on_paper(answer: Any) -> str | None:
                 "at 1/λ_max the flat direction is slower than it need be: "
                 "make both factors equal in size": 1 / 8,
                 "the rate halfway between 1/8 and 1/0.5 is beyond the limit": (1 / 8 + 2) / 2,
-                "η is 2 over the sum of the two eigenvalues": 1 / 8.5,
+                "at this rate the steep direction is not yet the slower one: "
+                "|1 − 8η| and |1 − η/2| have to be equal": 1 / 8.5,
             },
+            tolerance=_ROUNDED,
         )
         or compare(
             factor,
@@ -48,10 +54,14 @@ def rates_on_paper(answer: Any) -> str | None:
             hints={
                 "a factor is |1 − ηλ|: it is a size, so not negative": -7.5 / 8.5,
                 "this is ηλ for the flat direction; the error shrinks by |1 − ηλ|": 1 / 8.5,
+                "this is the factor turned upside down: the error is multiplied by less than 1": (
+                    8.5 / 7.5
+                ),
                 "this is the factor of the loss, which goes with the square of the error": (
                     (7.5 / 8.5) ** 2
                 ),
             },
+            tolerance=_ROUNDED,
         )
     )
 
@@ -108,13 +118,15 @@ def log_sum_exp(answer: Callable[[Tensor], Any]) -> str | None:
         logits = small + shift
         if not torch.as_tensor(answer(logits)).isfinite().all():
             return f"right for small logits, but around {shift:g} it {words}: subtract the maximum"
-    logits = torch.tensor([[0.0, 1000.0, 2.0], [-1000.0, 3.0, 1.0]], dtype=torch.float64)
+    logits = torch.tensor([[0.0, 3000.0, 2.0], [-3000.0, 3.0, 1.0]], dtype=torch.float64)
     if not torch.as_tensor(answer(logits)).isfinite().all():
         return (
-            "it fails when the rows differ in size: subtract each row's own maximum, "
+            "it fails when rows or entries differ much in size: subtract each row's own maximum, "
             "not its first entry, its mean or the maximum of the whole matrix"
         )
-    return compare(answer(logits), logits.logsumexp(1), what="the result on rows of unequal size")
+    return compare(
+        answer(logits), logits.logsumexp(1), what="the result on entries of unequal size"
+    )
 
 
 @exercise("4.2-d")
@@ -132,12 +144,16 @@ def momentum_limit(answer: Callable[[float, float], Any]) -> str | None:
         "measure it for two values of μ": [2 / ((1 - μ) * λ) for λ, μ in cases],
         "this is half the limit": [(1 + μ) / λ for λ, μ in cases],
         "the limit grows with 1 + μ, not with its square": [2 * (1 + μ) ** 2 / λ for λ, μ in cases],
+        "this is the limit of Nesterov's form; momentum's is larger": [
+            2 * (1 + μ) / (λ * (1 + 2 * μ)) for λ, μ in cases
+        ],
         "this is the fastest rate for one curvature, not the largest stable one": [
             (1 - μ**0.5) ** 2 / λ for λ, μ in cases
         ],
     }
     due = [2 * (1 + μ) / λ for λ, μ in cases]
-    return compare([answer(λ, μ) for λ, μ in cases], due, what="the limit", hints=hints)
+    what = f"the limit for (λ, μ) in {cases}"
+    return compare([answer(λ, μ) for λ, μ in cases], due, what=what, hints=hints)
 
 
 @exercise("4.2-e")
@@ -162,6 +178,13 @@ def step_with_anchor(answer: Callable[..., Any]) -> str | None:
         "the derivative of (α/2)‖θ − θ_source‖² has no factor 2": (
             parameters - rate * (gradients + 2 * strength * pull)
         ),
+        "the derivative of (α/2)‖θ − θ_source‖² has no factor ½ left": (
+            parameters - rate * (gradients + strength / 2 * pull)
+        ),
+        "the derivative of a square is not the square: the pull is α(θ − θ_source)": (
+            parameters - rate * (gradients + strength * pull**2)
+        ),
+        "rate and strength are exchanged": (parameters - strength * (gradients + rate * pull)),
         "the strength α is missing": parameters - rate * (gradients + pull),
         "the penalty is missing": parameters - rate * gradients,
     }

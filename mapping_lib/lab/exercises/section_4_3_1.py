@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -17,7 +18,7 @@ from mapping_lib.lab.exercises.core import exercise
 @exercise("4.3.1-a")
 def bound_on_paper(answer: Any) -> str | None:
     """Check a proxy A-distance, the bound with it, and the least sum of risks under label shift."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 3:
+    if not isinstance(answer, list | tuple | np.ndarray | Tensor) or len(answer) != 3:
         return "give a list of three numbers: [A-distance, bound, least sum of risks]"
     distance, bound, least = answer
     return (
@@ -83,9 +84,17 @@ def adversarial_loss(answer: Callable[[Tensor, Tensor], Any]) -> str | None:
     )
     if message is not None:
         return message
-    large = torch.tensor([1000.0, -1000.0], dtype=torch.float64)
-    if not torch.as_tensor(answer(large, large)).isfinite().all():
+    source = torch.tensor([1000.0, -1000.0, 0.0], dtype=torch.float64)
+    target = torch.tensor([-1000.0, 3000.0], dtype=torch.float64)
+    value = torch.as_tensor(answer(source, target))
+    if not value.isfinite().all():
         return "right for small logits, but infinite or NaN for large ones: use logsigmoid"
+    due = (-logsigmoid(source).mean() - logsigmoid(-target).mean()) / 2
+    if compare(value, due) is not None:
+        return (
+            "right for small logits, but not for large ones: a loss grows with the logit of a "
+            "mistake, so don't cut it off; use logsigmoid"
+        )
     return None
 
 
@@ -100,7 +109,7 @@ def schedule(answer: Callable[[float, float], Any]) -> str | None:
     return compare(
         [answer(p, gamma) for p, gamma in cases],
         values(lambda p, g: math.tanh(g * p / 2)),
-        what="the share",
+        what=f"the share for (p, γ) in {cases}",
         hints={
             "γ isn't used: with γ = 1 the weight never gets near 1": (
                 values(lambda p, g: math.tanh(p / 2))
@@ -139,16 +148,21 @@ def information(answer: Callable[[Tensor], Any]) -> str | None:
     )
     if message is not None:
         return message
-    sure = torch.tensor([[0.0, -1e4], [0.0, 0.0]], dtype=torch.float64)
-    p = torch.tensor([[1.0, 0.0], [0.5, 0.5]], dtype=torch.float64)
-    due = torch.special.entr(p).sum(1).mean() - torch.special.entr(p.mean(0)).sum()
-    value = torch.as_tensor(answer(sure))
-    if not value.isfinite().all():
-        return (
-            "right while all probabilities are positive, but infinite or NaN where one is 0: "
-            "0 · log 0 counts 0, as torch.special.entr has it"
-        )
-    return compare(value, due, what="the loss of a prediction that is wholly sure")
+    zero = "0 · log 0 counts 0, as torch.special.entr has it"
+    for rows, words in (
+        ([[1.0, 0.0], [0.5, 0.5]], "where one is 0"),
+        ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], "where the mean of a class is 0"),
+    ):
+        sure = torch.tensor(rows, dtype=torch.float64)
+        due = torch.special.entr(sure).sum(1).mean() - torch.special.entr(sure.mean(0)).sum()
+        value = torch.as_tensor(answer(sure.log().clamp(min=-1e4)))
+        if not value.isfinite().all():
+            return (
+                f"right while all probabilities are positive, but infinite or NaN {words}: {zero}"
+            )
+        if compare(value, due) is not None:
+            return f"right while all probabilities are positive, but not {words}: {zero}"
+    return None
 
 
 @exercise("4.3.1-e")

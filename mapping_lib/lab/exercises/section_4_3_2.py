@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from mapping_lib.lab.exercises.core import exercise
 @exercise("4.3.2-a")
 def two_gradients_on_paper(answer: Any) -> str | None:
     """Check a cosine, a projected gradient and the weights of the shortest combination."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 5:
+    if not isinstance(answer, list | tuple | np.ndarray | Tensor) or len(answer) != 5:
         return "give a list of five numbers: [cosine, first and second entry, weight, weight]"
     cosine, *projected, first, second = answer
     g, other = torch.tensor([1.0, 2.0]), torch.tensor([2.0, -3.0])
@@ -187,6 +189,9 @@ def front(answer: Callable[[Tensor], Any]) -> str | None:
     everywhere = (points.unsqueeze(1) < points).all(2)
     due = ~(no_worse & better).any(0)
     found = answer(points)
+    if isinstance(found, list | tuple | np.ndarray):
+        with suppress(TypeError, ValueError, RuntimeError):
+            found = torch.as_tensor(found)
     if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != due.shape:
         return f"give a boolean tensor of shape {tuple(due.shape)}, true for points on the front"
     if torch.equal(found, due):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -15,38 +17,43 @@ from mapping_lib.lab.exercises.core import exercise
 
 @exercise("4.3.3-a")
 def one_step_on_paper(answer: Any) -> str | None:
-    """Check adapted parameter, both outer gradients, and the rate at which they part most."""
-    if not isinstance(answer, list | tuple | Tensor) or len(answer) != 4:
+    """Check adapted parameter, both outer gradients, and the rate that makes MAML's zero."""
+    if not isinstance(answer, list | tuple | np.ndarray | Tensor) or len(answer) != 4:
         return "give a list of four numbers: [adapted θ, MAML, first-order MAML, α]"
     adapted, second, first, rate = answer
     return (
         compare(
             adapted,
-            4.0,
+            6.0,
             what="the adapted parameter",
             hints={
-                "the step goes against the gradient, downhill": 6.0,
-                "the gradient of ½(θ − b)² is θ − b; this is a step by twice that": 3.0,
-                "this is the gradient, not where the step leads": 1.0,
+                "the step goes against the gradient, downhill": 8.0,
+                "the gradient of ½(θ − b)² is θ − b; this is a step by twice that": 5.0,
+                "this is the gradient, not where the step leads": 4.0,
+                "this is the length of the step, not where it leads": 1.0,
+                "the inner step goes down the support loss, not the query loss": 5.5,
             },
         )
         or compare(
             second,
-            2.25,
+            3.75,
             what="MAML's gradient",
             hints={
-                "this lacks the factor 1 − α: it is first-order MAML": 3.0,
-                "the query gradient is taken after the step, at the adapted parameter": 4 * 0.75,
-                "the factor is 1 − α, not 1 + α": 3.75,
+                "this lacks the factor 1 − α: it is first-order MAML": 5.0,
+                "the query gradient is taken after the step, at the adapted parameter": 4.5,
+                "this judges by the support loss; the outer loss is that of the query set": 2.25,
+                "the factor is 1 − α, not 1 + α": 6.25,
+                "the factor is 1 − α, not α": 1.25,
             },
         )
         or compare(
             first,
-            3.0,
+            5.0,
             what="first-order MAML's gradient",
             hints={
-                "first order leaves the factor 1 − α out": 2.25,
-                "this is the gradient before the step; it is taken after it": 4.0,
+                "first order leaves the factor 1 − α out": 3.75,
+                "this is the gradient before the step; it is taken after it": 6.0,
+                "this is the gradient of the support loss; the outer loss is the query loss": 3.0,
             },
         )
         or compare(
@@ -55,7 +62,7 @@ def one_step_on_paper(answer: Any) -> str | None:
             what="α",
             hints={
                 "at this rate the second-order factor is still ¾": 0.25,
-                "at α = 0 both are the same": 0.0,
+                "at α = 0 there is no step, and the factor is 1": 0.0,
                 "at α = 2 the factor is −1, not 0": 2.0,
             },
         )
@@ -65,10 +72,10 @@ def one_step_on_paper(answer: Any) -> str | None:
 @exercise("4.3.3-b")
 def outer_gradient(answer: Callable[..., Any]) -> str | None:
     """Check the product of the factors I − αH on a quadratic, for several steps."""
-    root = torch.randn(3, 3, dtype=torch.float64)
-    H, α, steps = root @ root.T / 3 + torch.eye(3, dtype=torch.float64), 0.1, 3
-    θ, b, c = torch.randn(3, 3, dtype=torch.float64).unbind()
-    factor = torch.eye(3, dtype=torch.float64) - α * H
+    root = torch.randn(3, 3)  # of the page's own dtype, so that torch.eye(3) fits
+    H, α, steps = root @ root.T / 3 + torch.eye(3), 0.1, 3
+    θ, b, c = torch.randn(3, 3).unbind()
+    factor = torch.eye(3) - α * H
     powers = [torch.linalg.matrix_power(factor, k) for k in range(steps + 2)]
     end = b + powers[steps] @ (θ - b)
     return compare(
@@ -96,15 +103,15 @@ def outer_gradient(answer: Callable[..., Any]) -> str | None:
 def nearest_mean(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
     """Check the logits of prototypical networks, with classes of unequal sizes."""
     labels = torch.tensor([2, 0, 1, 0, 0, 2, 1])
-    support, query = torch.randn(7, 4, dtype=torch.float64), torch.randn(5, 4, dtype=torch.float64)
-    members = one_hot(labels).double()
+    support, query = torch.randn(7, 4), torch.randn(5, 4)  # of the page's own dtype
+    members = one_hot(labels).to(support)
     means = members.T @ support / members.sum(0)[:, None]
     squares = (query[:, None] - means).square().sum(2)
     sums = members.T @ support
     return compare(
         answer(support, labels, query),
         -squares,
-        what="the logits",
+        what="the tensor of logits",
         hints={
             "the nearest class must have the largest logit: a minus is missing": squares,
             "these are distances; the logits are their squares": -squares.sqrt(),
@@ -123,21 +130,23 @@ def nearest_mean(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
 @exercise("4.3.3-d")
 def ridge_weights(answer: Callable[..., Any]) -> str | None:
     """Check ridge regression with more features than rows, by the small system."""
-    X, Y = torch.randn(4, 9, dtype=torch.float64), one_hot(torch.tensor([0, 1, 2, 1])).double()
-    λ, systems = 0.7, []
-    solve = torch.linalg.solve
+    X, λ, systems = torch.randn(4, 9), 0.7, []  # of the page's own dtype
+    Y = one_hot(torch.tensor([0, 1, 2, 1])).to(X)
+    solve, inv = torch.linalg.solve, torch.linalg.inv
 
-    def watched(A: Tensor, *rest: Any, **settings: Any) -> Tensor:
-        systems.append(A.shape[-1])
-        solution: Tensor = solve(A, *rest, **settings)
-        return solution
+    def watch(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def watched(A: Tensor, *rest: Any, **settings: Any) -> Tensor:
+            systems.append(A.shape[-1])
+            return function(A, *rest, **settings)
 
-    torch.linalg.solve = watched
+        return watched
+
+    torch.linalg.solve, torch.linalg.inv = watch(solve), watch(inv)
     try:
         found = answer(X, Y, λ)
     finally:
-        torch.linalg.solve = solve
-    eye = torch.eye(4, dtype=torch.float64)
+        torch.linalg.solve, torch.linalg.inv = solve, inv
+    eye = torch.eye(4)
     wrong = compare(
         found,
         X.T @ solve(X @ X.T + λ * eye, Y),
@@ -162,7 +171,7 @@ def ridge_weights(answer: Callable[..., Any]) -> str | None:
 @exercise("4.3.3-e")
 def reptile(answer: Callable[[Tensor, list[Tensor], float], Any]) -> str | None:
     """Check Reptile's step for three tasks."""
-    θ, *φ = torch.randn(4, 5, dtype=torch.float64).unbind()
+    θ, *φ = torch.randn(4, 5).unbind()
     mean, ε = torch.stack(φ).mean(0), 0.3
     return compare(
         answer(θ, φ, ε),
@@ -172,6 +181,12 @@ def reptile(answer: Callable[[Tensor, list[Tensor], float], Any]) -> str | None:
             "the step leads away from the tasks' parameters": θ - ε * (mean - θ),
             "sum and mean over the tasks are confused": θ + ε * 3 * (mean - θ),
             "only the last task counts here": θ + ε * (φ[-1] - θ),
+            "the tasks take turns here; all of them start from θ, and their steps are averaged": (
+                reduce(lambda start, end: start + ε * (end - start), φ, θ)
+            ),
+            "ε and 1 − ε are exchanged: at ε = 0 the start stays where it is": (
+                ε * θ + (1 - ε) * mean
+            ),
             "this is the mean of the tasks' parameters; go there by the share ε only": mean,
             "this is the step, not where it leads": ε * (mean - θ),
             "θ must be taken off each φ: the step is towards them, not along them": θ + ε * mean,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mapping_lib.lab.exercises.compare import choice, compare
+from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise
 
 _MEAN = np.array([103.939, 116.779, 123.68])  # of ImageNet's blue, green and red
@@ -28,6 +28,11 @@ def trained_numbers(answer: Any) -> str | None:
             "the biases are missing": (512 * 1024 + 2048, 49 * 512 * 1024 + 2048),
             "the softmax layer has to be counted as well": (hidden, flat - softmax),
             "flattening keeps every place: 7 · 7 · 512 features": (pooled, pooled),
+            "between pooling and softmax stands the hidden layer of 1,024": (1_026, 50_178),
+            "this is for the page's 20 classes; here there are 2": (
+                hidden + 1024 * 20 + 20,
+                flat - softmax + 1024 * 20 + 20,
+            ),
             "the frozen body's numbers are not trained": (pooled + 14_714_688, flat + 14_714_688),
         },
         tolerance=1e-9,
@@ -72,15 +77,18 @@ def to_keras(answer: Callable[..., Any]) -> str | None:
 @exercise("5.1-c")
 def batches_to_forget(answer: Any) -> str | None:
     """Check after how many batches less than half of the old running mean is left in Keras."""
-    return choice(
+    if isinstance(answer, float) and 68 < answer < 69:
+        return "that is where exactly half is left; batches come whole"
+    return compare(
         answer,
         69,
-        wrong={
-            7: "that is torch's 0.9; Keras keeps 0.99",
-            50: "each batch takes a hundredth of what is left, not of the original",
-            68: "almost: 0.99⁶⁸ = 0.505 is still more than half",
-            70: "one batch earlier: 0.99⁶⁹ = 0.4998",
-            0.5: "that is the share; the number of batches is asked for",
+        what="the number of batches",
+        hints={
+            "that is torch's 0.9; Keras keeps 0.99": 7,
+            "each batch takes a hundredth of what is left, not of the original": 50,
+            "almost: a little more than half is left": 68,
+            "one batch earlier less than half is left already": 70,
+            "that is the share; the number of batches is asked for": 0.5,
         },
     )
 
@@ -152,7 +160,7 @@ def prepared(answer: Callable[..., Any]) -> str | None:
 def _array(value: Any) -> np.ndarray[Any, Any] | None:
     """Return what may be NumPy's, torch's or TensorFlow's as an array."""
     try:
-        array = np.asarray(value)
+        array = np.ascontiguousarray(value)  # torch takes no axis that runs backwards
     except (TypeError, ValueError, RuntimeError):
         return None
     return array if array.dtype.kind in "fiu" else None

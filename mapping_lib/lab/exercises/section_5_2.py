@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mapping_lib.lab.exercises.compare import choice, compare
+from mapping_lib.lab.exercises.compare import compare
 from mapping_lib.lab.exercises.core import exercise, guard
 
 
@@ -46,14 +47,17 @@ def trained_numbers(answer: Any) -> str | None:
 @exercise("5.2-b")
 def batches_to_forget(answer: Any) -> str | None:
     """Check after how many batches less than half of the old running mean is left."""
-    return choice(
+    if isinstance(answer, float) and 6 < answer < 7:
+        return "that is where exactly half is left; batches come whole"
+    return compare(
         answer,
         7,
-        wrong={
-            5: "each batch takes a tenth of what is left, not a tenth of the original: 0.9⁵ = 0.59",
-            6: "almost: 0.9⁶ = 0.53 is still more than half",
-            10: "a tenth each time, but of what is left: sooner than after ten batches",
-            0.5: "that is the share; the number of batches is asked for",
+        what="the number of batches",
+        hints={
+            "each batch takes a tenth of what is left, not a tenth of the original: 0.9⁵ = 0.59": 5,
+            "almost: 0.9⁶ = 0.53 is still more than half": 6,
+            "a tenth each time, but of what is left: sooner than after ten batches": 10,
+            "that is the share; the number of batches is asked for": 0.5,
         },
     )
 
@@ -66,6 +70,8 @@ def freeze_all_but_head(answer: Callable[..., Any]) -> str | None:
     result = answer(network)
     if not isinstance(result, nn.Module):
         return f"the function returns a {type(result).__name__} where the model is due"
+    if missing := sorted(weights.keys() - result.state_dict().keys()):
+        return f"the whole model is due; the one returned lacks {missing[0]}"
     learns = {name for name, parameter in result.named_parameters() if parameter.requires_grad}
     head = {name for name in learns if name.startswith("fc.")}
     if not learns:
@@ -90,6 +96,8 @@ def fixed_statistics(answer: Callable[..., Any]) -> str | None:
     if not isinstance(result, nn.Module):
         return f"the function returns a {type(result).__name__} where the model is due"
     norms = [module for module in result.modules() if isinstance(module, _BatchNorm)]
+    if len(norms) < 2 or any(norm.running_mean is None for norm in norms):
+        return "every batch norm has to stay in the model, with its running statistics"
     before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]  # type: ignore[union-attr]
     guard(result)(torch.randn(8, 3, 6, 6))
     moved = [
@@ -110,6 +118,8 @@ def fixed_statistics(answer: Callable[..., Any]) -> str | None:
         )
     if not result.get_submodule("drop").training:
         return "dropout is off as well: only batch norm belongs in eval mode"
+    if not all(module.training for module in result.modules() if module not in norms):
+        return "only batch norm belongs in eval mode; the rest of the model isn't in train mode"
     return None
 
 
@@ -117,8 +127,9 @@ def fixed_statistics(answer: Callable[..., Any]) -> str | None:
 def layer_rates(answer: Callable[..., Any]) -> str | None:
     """Check rates that shrink by a factor with each layer further from the head."""
     expected = [0.02 / 2.5**3, 0.02 / 2.5**2, 0.02 / 2.5, 0.02]
+    rates = answer(4, 0.02, 2.5)
     return compare(
-        answer(4, 0.02, 2.5),
+        rates.copy() if isinstance(rates, np.ndarray) else rates,  # an array may run backwards
         expected,
         what="the list of rates",
         hints={
@@ -167,6 +178,10 @@ def fold(answer: Callable[..., Any]) -> str | None:
                 "eps under the root is missing": folded(no_eps)[0],
                 "divide by the standard deviation, not by the variance": folded(by_variance)[0],
                 "the weight is unchanged: each row has to be scaled": weight,
+                "eps stands under the root, with the variance": (
+                    (gamma / (variance.sqrt() + norm.eps))[:, None] * weight
+                ),
+                "γ, which is norm.weight, is missing": folded(scale / gamma)[0],
             },
         )
         return wrong or compare(
@@ -176,6 +191,9 @@ def fold(answer: Callable[..., Any]) -> str | None:
             hints={
                 "the running mean has to be scaled as well": scale * bias - mean + beta,
                 "the old bias has to be scaled as well": bias - scale * mean + beta,
+                "the bias is unchanged": bias,
+                "β, which is norm.bias, is missing": scale * (bias - mean),
+                "eps under the root is missing in the bias": folded(no_eps)[1],
                 "the running mean is missing": scale * bias + beta,
                 "the sign of the running mean is wrong": scale * (bias + mean) + beta,
             },

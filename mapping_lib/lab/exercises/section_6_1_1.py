@@ -30,6 +30,8 @@ def macro(answer: Any) -> str | None:
                 overall,
             ),
             "give shares, not per cent": (100 * overall, 100 * mean),
+            "those are the accuracies of the two classes: the second number is their mean, the "
+            "first counts all leaves": both,
             "the second is that of the ill leaves alone: average it with the other's": (
                 overall,
                 both[1],
@@ -50,9 +52,12 @@ def calibration_by_hand(answer: Any) -> str | None:
         hints={
             "that is one bin for all: take the gaps bin by bin, so that they can't cancel": 0.03,
             "each bin's gap is weighed by its share of the predictions": (low + high) / 2,
-            "that is the largest gap; the error is the mean over the predictions": low,
+            "that is the lower bin's gap alone, and also what single predictions give: take each "
+            "bin's gap, weighed by its share": low,
             "that is the gap in the upper bin alone": high,
             "weigh by shares of the five predictions, not by their numbers": 2 * low + 3 * high,
+            "the gaps are weighed by the shares of their bins, not just added": low + high,
+            "give a share, not per cent": 100 * (2 * low + 3 * high) / 5,
             "squared gaps: take their absolute values": (2 * low**2 + 3 * high**2) / 5,
         },
         tolerance=5e-3,
@@ -71,10 +76,11 @@ def temperature(answer: Callable[..., Any]) -> str | None:
         got = answer(logits, labels)
         if isinstance(got, Tensor) and got.numel() == 1:
             got = got.detach().item()
+        what = f"the temperature of logits that are {factor:g} times as large as they should be"
         wrong = compare(
             got,
             expected,
-            what=f"the temperature of logits that are {factor:g} times too large",
+            what=what,
             hints={
                 "logits are divided by the temperature: you return its inverse": 1 / expected,
                 "always 1: the logits are as they were": 1.0,
@@ -84,6 +90,8 @@ def temperature(answer: Callable[..., Any]) -> str | None:
             },
             tolerance=0.02,
         )
+        if wrong and isinstance(got, int | float) and 0.85 < got / expected < 1.15:
+            return f"{what} is near the best one, but not to 2 %: search with a finer grid there"
         if wrong:
             return wrong
     return None
@@ -111,6 +119,15 @@ def class_maps(answer: Callable[..., Any]) -> str | None:
             .relu()
             .sum(1),
             "what speaks against the class is left out, not turned round": signed.abs(),
+            "that shows what speaks against the class: the sign is turned": (-signed).relu(),
+            "average the gradients over the places, not over the channels": (
+                slopes.mean(1, keepdim=True) * maps
+            )
+            .sum(1)
+            .relu(),
+            "set the sum to 0 where it is negative, not the weights": (weights.relu() * maps)
+            .sum(1)
+            .relu(),
             "the gradients belong to the weights, the activations to the maps: they are swapped": (
                 maps.mean((2, 3), keepdim=True) * slopes
             )

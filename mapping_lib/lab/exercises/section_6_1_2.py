@@ -26,6 +26,8 @@ def precision_on_paper(answer: Any) -> str | None:
             "that recall or a higher one counts": 7 / 12,
             "that is the precision of all four detections": 0.5,
             "that is the recall: both objects are found": 1.0,
+            "that is the mean of the four precisions; ask at each recall for the best one": 5 / 12,
+            "give a share, not per cent": 200 / 3,
             "at recall 0.5 the precision is 1/2, but at recall 1 it is 2/3, which is better and "
             "counts for the lower recalls, too": (51 * 0.5 + 50 * 2 / 3) / 101,
         },
@@ -36,7 +38,11 @@ def precision_on_paper(answer: Any) -> str | None:
 def overlap(answer: Callable[..., Any]) -> str | None:
     """Check intersection over union, also where boxes don't meet or lie in each other."""
     cases = {
-        "meet at a corner": ((0.0, 0.0, 4.0, 2.0), (3.0, 1.0, 5.0, 5.0)),
+        "meet at a corner": ((0.0, 0.0, 4.0, 3.0), (3.0, 1.0, 5.0, 5.0)),
+        "meet, the second left of and above the first": (
+            (3.0, 2.0, 9.0, 6.0),
+            (1.0, 0.0, 5.0, 5.0),
+        ),
         "lie in each other": ((0.0, 0.0, 10.0, 4.0), (2.0, 1.0, 5.0, 3.0)),
         "don't meet, one right of and below the other": (
             (0.0, 0.0, 2.0, 2.0),
@@ -65,7 +71,11 @@ def overlap(answer: Callable[..., Any]) -> str | None:
                     inside / sum(areas)
                 ),
                 "that is the area in common, not its share of the union": inside,
+                "twice the part in common over the sum of the areas is Dice: divide what both have "
+                "by what they cover together": 2 * inside / sum(areas),
                 "that is the share of the smaller box that is covered": inside / min(areas),
+                "that is the share of the first box that is covered": inside / areas[0],
+                "that is the area of the union, not the share in common": union,
                 "a box from 0 to 4 is 4 wide: the coordinates are edges, not pixels to count": (
                     meet / (sum(larger) - meet)
                 ),
@@ -81,12 +91,18 @@ def peaks(answer: Callable[[Tensor], Any]) -> str | None:
     """Check which cells of heat maps no neighbour exceeds: border, negative heat and equal heat."""
     heat = torch.randn(2, 6, 7, dtype=torch.float64) - 3
     heat[0, 2, 3] = heat[0, 2, 4] = heat[0].max() + 0.5
+    heat[1, 0, 2], heat[1, -1, 2] = -0.5, -0.4  # a peak whose opposite at the other edge is hotter
+    heat[1, 3, 0] = 0.7  # a peak at the border that zeros around it don't hide
     around = max_pool2d(heat[None], 3, stride=1, padding=1)[0]
     right = heat == around
     strict = right.clone()
     strict[0, 2, 3:5] = False
     zeros = torch.nn.functional.pad(heat, (1, 1, 1, 1))
     with_zeros = heat == max_pool2d(zeros[None], 3, stride=1)[0]
+    around = torch.nn.functional.pad(heat[None], (1, 1, 1, 1), mode="circular")
+    joined = heat == max_pool2d(around, 3, stride=1)[0]
+    inner = torch.zeros_like(right)
+    inner[:, 1:-1, 1:-1] = right[:, 1:-1, 1:-1]
     cross = torch.ones_like(right)
     for down, across in ((0, 1), (1, 0), (0, -1), (-1, 0)):
         moved = torch.full_like(heat, -torch.inf)
@@ -105,6 +121,9 @@ def peaks(answer: Callable[[Tensor], Any]) -> str | None:
         for words, wrong in {
             "peaks at the border are missing: outside the map there is nothing, not zeros, and "
             "zeros exceed negative heat": with_zeros,
+            "a cell at the border can be a peak, too: it has fewer neighbours": inner,
+            "the map isn't a ring: cells at one edge are no neighbours of those opposite "
+            "(torch.roll joins them)": joined,
             "the four neighbours at the corners count, too": cross,
             "that is one peak a map; there can be several": heat == heat.amax((1, 2), keepdim=True),
             "the windows are too wide: 5 × 5 cells where 3 × 3 are due": (
@@ -116,4 +135,4 @@ def peaks(answer: Callable[[Tensor], Any]) -> str | None:
         }.items():
             if torch.equal(got, wrong) and not torch.equal(wrong, right):
                 return words
-    return compare(got, right, what="the peaks")
+    return compare(got, right, what="the map of peaks")

@@ -21,20 +21,22 @@ def all_ground(answer: Any) -> str | None:
         answer,
         0.8 / 3,
         what="the mIoU",
-        tolerance=1e-3,
+        tolerance=2e-3,
         hints={
             "that is the pixel accuracy, and the overlap of ground alone; the two classes that are "
             "never said count, too, each with 0": 0.8,
             "there are three classes, and the mean is over all of them": 0.4,
             "the union for ground is all 100 pixels, since all are called ground: its overlap is "
             "0.8, not 1": 1 / 3,
+            "that is the mean of the Dice scores; the overlap divides by the union": 160 / 180 / 3,
+            "give a share, not per cent": 80 / 3,
         },
     )
 
 
 @exercise("6.1.3-b")
 def mean_overlap(answer: Callable[..., Any]) -> str | None:
-    """Check mIoU with ignored pixels and a class that neither occurs nor is said."""
+    """Check mIoU with ignored pixels and classes that don't occur, aren't said, or neither."""
     mask = torch.randint(4, (3, 6, 5))
     mask[0, :2] = IGNORED
     guess = torch.where(torch.rand(mask.shape) < 0.6, mask, torch.randint(4, mask.shape))
@@ -46,8 +48,11 @@ def mean_overlap(answer: Callable[..., Any]) -> str | None:
             mask.masked_fill(mask == 3, 1),
             guess.masked_fill(guess == 3, 0),
         ),
+        ("class 3 is said and doesn't occur", mask.masked_fill(mask == 3, 1), guess),
+        ("class 3 occurs and isn't said", mask, guess.masked_fill(guess == 3, 0)),
     ):
         right = _miou(said, y)
+        shown = set(y[y != IGNORED].tolist())
         wrong = compare(
             answer(said, y, 4),
             right,
@@ -59,6 +64,17 @@ def mean_overlap(answer: Callable[..., Any]) -> str | None:
                 "that is the pixel accuracy": float((said == y)[y != IGNORED].float().mean()),
                 "a class that neither occurs nor is said has no overlap: leave it out of the mean, "
                 "don't count it as 0": _miou(said, y, absent=0.0),
+                "leave out only classes that neither occur nor are said: this one is said, so its "
+                "overlap is 0 and counts": _miou(said, y, of="mask"),
+                "leave out only classes that neither occur nor are said: this one occurs, so its "
+                "overlap is 0 and counts": _miou(said, y, of="said"),
+                "that is the mean recall: what is wrongly called a class counts, too": sum(
+                    float((said == k)[y == k].float().mean()) for k in shown
+                )
+                / len(shown),
+                "that is the mean of the Dice scores; divide by the union": _miou(
+                    said, y, dice=True
+                ),
                 "that is the mean over images of each image's mIoU; count the pixels of all images "
                 "together": sum(_miou(a, b) for a, b in zip(said, y, strict=True)) / len(y),
                 "the union counts what is in both once: take the overlap off the sum": _miou(
@@ -97,6 +113,9 @@ def sure_labels(answer: Callable[..., Any]) -> str | None:
             "the logits were compared with the threshold; it is a probability: softmax first": kept(
                 logits.amax(1) >= threshold
             ),
+            "the classes exclude each other: softmax over them, not a sigmoid of each": kept(
+                logits.sigmoid().amax(1) >= threshold
+            ),
             "the softmax must go over the classes, axis 1": kept(across[0] >= threshold),
             "the softmax must go over the classes of a pixel, not over the pixels": kept(
                 across[1] >= threshold
@@ -106,7 +125,7 @@ def sure_labels(answer: Callable[..., Any]) -> str | None:
         }.items():
             if torch.equal(got, wrong):
                 return words
-    return compare(got, right, what="the labels")
+    return compare(got, right, what="the mask of labels")
 
 
 def _miou(
@@ -116,6 +135,8 @@ def _miou(
     ignore: bool = True,
     absent: float | None = None,
     twice: bool = False,
+    dice: bool = False,
+    of: str = "",
 ) -> float:
     """Return mIoU of four classes, right or with a mistake."""
     known = (mask != IGNORED) | (not ignore)
@@ -123,9 +144,11 @@ def _miou(
     for k in range(4):
         true, called = (mask == k) & known, (said == k) & known
         both = int((true & called).sum())
-        union = int(true.sum() + called.sum()) - (0 if twice else both)
+        union = int(true.sum() + called.sum()) - (0 if twice or dice else both)
+        if (of == "mask" and not true.any()) or (of == "said" and not called.any()):
+            continue
         if union:
-            values.append(both / union)
+            values.append((2 if dice else 1) * both / union)
         elif absent is not None:
             values.append(absent)
     return sum(values) / len(values)

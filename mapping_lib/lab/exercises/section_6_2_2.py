@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,12 @@ def whole_entities(answer: Any) -> str | None:
                 recall,
                 (precision + recall) / 2,
             ),
+            "the third is the share of right words, not the harmonic mean of the two": (
+                precision,
+                recall,
+                4 / 6,
+            ),
+            "those are numbers of entities: divide them": (1.0, 1.0, 2.0),
             "half of a name is no entity: its boundaries are wrong": (1.0, 2 / 3, 4 / 5),
             "that counts words; count entities": (1.0, 1 / 2, 2 / 3),
             "give shares, not per cent": (50.0, 100 / 3, 40.0),
@@ -54,7 +61,7 @@ def probability_of_a_row(answer: Any) -> str | None:
             "that is the row P, O": 6 / 18,
             "give a share, not per cent": 800 / 18,
         },
-        tolerance=5e-3,
+        tolerance=1.2e-2,
     )
 
 
@@ -66,6 +73,7 @@ def forward_algorithm(answer: Callable[..., Any]) -> str | None:
         emissions = torch.randn(length, 3, generator=generator)
         transitions = torch.randn(3, 3, generator=generator)
         one = emissions[None]
+        right = crf_log_partition(one, transitions)[0]
         best = viterbi(one, transitions)
         last = after = before = emissions[0]
         for scores in emissions[1:]:
@@ -74,8 +82,8 @@ def forward_algorithm(answer: Callable[..., Any]) -> str | None:
             before = scores + (before + transitions).logsumexp(0)
         wrong = compare(
             answer(emissions, transitions),
-            crf_log_partition(one, transitions)[0],
-            what=f"the log-partition of {length} places",
+            right.item(),
+            what=f"the log-partition of {length} place{'s' if length > 1 else ''}",
             hints={
                 "that is the score of the best row: add over the tags before, don't take the "
                 "largest": crf_score(one, best, transitions)[0],
@@ -91,7 +99,8 @@ def forward_algorithm(answer: Callable[..., Any]) -> str | None:
                 )[0],
                 "that is one number a tag: add over the last tags, too": last,
                 "the transitions are missing": emissions.logsumexp(1).sum(),
-                "that is Z: return its logarithm": crf_log_partition(one, transitions)[0].exp(),
+                "that is Z: return its logarithm": right.exp(),
+                "take the natural logarithm": right / math.log(2),
             },
         )
         if wrong:
@@ -99,7 +108,7 @@ def forward_algorithm(answer: Callable[..., Any]) -> str | None:
     emissions = torch.full((400, 3), 5.0)
     return compare(
         answer(emissions, torch.zeros(3, 3)),
-        crf_log_partition(emissions[None], torch.zeros(3, 3))[0],
+        crf_log_partition(emissions[None], torch.zeros(3, 3)).item(),
         what="the log-partition of 400 places (stay with logarithms, e to the score overflows): it",
     )
 
@@ -119,9 +128,12 @@ def best_row(answer: Callable[..., Any]) -> str | None:
             greedy.append(int((scores + transitions[greedy[-1]]).argmax()))
             so_far = scores + (so_far[:, None] + transitions).amax(0)
             ends.append(int(so_far.argmax()))
+        got = answer(emissions, transitions)
+        if isinstance(got, tuple) and len(got) == 2:
+            return "return the row alone, not a pair"
         wrong = compare(
-            torch.as_tensor(answer(emissions, transitions)),
-            due,
+            got,
+            due.tolist(),
             what="the row",
             hints={
                 "that is the best tag of each place by itself: add the steps": emissions.argmax(1),

@@ -32,6 +32,7 @@ def two_frames(answer: Any) -> str | None:
             "that is one path; others collapse to it as well": blank * a,
             "that is the likeliest path, which stands for nothing": blank**2,
             "give the probability, not the loss": -float(torch.tensor(right).log()),
+            "give a share, not per cent": 100 * right,
         },
         tolerance=1.5e-2,
     )
@@ -49,6 +50,14 @@ def repeated_digits(answer: Any) -> str | None:
             "the first: a blank has to stand between two equal digits": (5.0, rate),
             "the first: no blank is needed before the first digit or after the last": (10.0, rate),
             "the first: only equal neighbours need a blank between them": (9.0, rate),
+            "the first: only equal neighbours need a blank between them, and none is needed at the "
+            "ends": (11.0, rate),
+            "the first: three equal digits have two places between them, and each needs a blank": (
+                7.0,
+                rate,
+            ),
+            "the first: a blank has to stand between two equal digits; the second is divided by "
+            "the digits said": (5.0, 2 / 3),
             "the second is divided by the digits said, not by those heard": (steps, 2 / 3),
             "the second is a share: divide by the number of digits said": (steps, 2.0),
             "the second counts both digits that are missing": (steps, 1 / 5),
@@ -96,10 +105,11 @@ def error_rate(answer: Callable[..., Any]) -> str | None:
     """Check a function that returns the word error rate of some strings."""
     cases = (
         (["1 2 3"], ["1 2 3"]),
-        (["1 2 3 4"], ["1 3 4"]),
+        (["1 2 3 4", "5 6", "7"], ["1 3 4", "5 6", "7"]),
         (["7 7 5", "2"], ["7 5", "2 2 2"]),
         (["1 2", "3 4 5 6"], ["1 3", ""]),
         (["4"], ["4 2 3"]),
+        (["one three ten"], ["one ten"]),
     )
     for said, heard in cases:
         got = answer(list(said), list(heard))
@@ -126,12 +136,49 @@ def error_rate(answer: Callable[..., Any]) -> str | None:
                 "words are compared place by place: one that is left out shifts all others": (
                     _by_place(said, heard)
                 ),
+                "a word replaced is one error, not one left out and one added": _replacing_is_two(
+                    said, heard
+                ),
+                "it compares characters: cut the texts into words": _spelt(said, heard, " "),
+                "it compares letters: cut the texts into words": _spelt(said, heard, ""),
+                "align each string by itself, not all of them joined": word_errors(
+                    [" ".join(said)], [" ".join(heard)]
+                )["wer"],
+                "that is the share of strings that aren't heard quite right: count words": sum(
+                    a != b for a, b in zip(said, heard, strict=True)
+                )
+                / len(said),
+                "that is the share of what is right": 1 - right,
             },
             tolerance=1e-6,
         )
         if wrong:
             return wrong
     return None
+
+
+def _replacing_is_two(said: list[str], heard: list[str]) -> float:
+    """Return what one gets who only leaves out and adds."""
+    total = 0
+    for a, b in zip(said, heard, strict=True):
+        left, right = a.split(), b.split()
+        same = [0] * (len(right) + 1)  # words that two beginnings have in common, in order
+        for word in left:
+            new = [0]
+            for j, other in enumerate(right):
+                new.append(same[j] + 1 if word == other else max(same[j + 1], new[j]))
+            same = new
+        total += len(left) + len(right) - 2 * same[-1]
+    return total / sum(len(text.split()) for text in said)
+
+
+def _spelt(said: list[str], heard: list[str], blank: str) -> float:
+    """Return what one gets who compares characters, with blanks or without."""
+
+    def spelt(texts: list[str]) -> list[str]:
+        return [" ".join(text.replace(" ", blank).replace(" ", "_")) for text in texts]
+
+    return word_errors(spelt(said), spelt(heard))["wer"]
 
 
 def _by_place(said: list[str], heard: list[str]) -> float:

@@ -40,11 +40,16 @@ def nine_trials(answer: Any) -> str | None:
                 rejects,
                 (accepts + rejects) / 2,
             ),
-            "the third: false rejects stay at 1/4 while false accepts fall from 2/5 to 1/5": (
-                accepts,
-                rejects,
-                0.2,
-            ),
+            "the third: those are the false accepts after the two errors have passed each other; "
+            "take a straight line between the two thresholds": (accepts, rejects, 0.2),
+            "the third: those are the false accepts before the two errors pass each other; take a "
+            "straight line between the two thresholds": (accepts, rejects, 0.4),
+            "the third isn't the mean of the two errors where they are nearest: take a straight "
+            "line between the two thresholds": (accepts, rejects, 0.225),
+            "the third isn't the mean of the two errors before they pass each other: take a "
+            "straight line between the two thresholds": (accepts, rejects, 0.325),
+            "give shares, not per cent": (100 * accepts, 100 * rejects, 100 * equal),
+            "those are numbers of trials: divide by the trials of that kind": (1.0, 3.0, equal),
         },
         tolerance=5e-3,
     )
@@ -81,12 +86,13 @@ def least_cost(answer: Callable[..., Any]) -> str | None:
     """Check a function that returns the least cost over all thresholds."""
     generator = torch.Generator().manual_seed(0)
     same = torch.arange(90) % 3 == 0
-    for prior, shift in ((0.3, 1.0), (0.05, -1.0)):
+    for prior, shift in ((0.3, 1.0), (0.05, -1.0), (0.98, -1.0)):
         scores = torch.randn(90, generator=generator) + shift * same
         costs = _cost(scores, same, prior)
         thresholds, accepts, rejects = detection_errors(scores, same)
         equal = int((accepts <= rejects).nonzero()[0])
         best = int(costs.argmin())
+        not_all = costs[1:].min().item()
         got = answer(scores, same, prior)
         if isinstance(got, Tensor) and got.numel() == 1:
             got = got.detach().item()
@@ -103,6 +109,18 @@ def least_cost(answer: Callable[..., Any]) -> str | None:
                 "to accept nobody is allowed, too: try a threshold above all scores": costs[:-1]
                 .min()
                 .item(),
+                "to accept everybody is allowed, too: try a threshold below all scores": not_all,
+                "each error is a share of the trials of its own kind, not of all": (
+                    (prior * rejects * same.sum() + (1 - prior) * accepts * (~same).sum()) / 90
+                )
+                .min()
+                .item(),
+                "the two kinds are exchanged: same is True for a pair of one voice": _cost(
+                    scores, ~same, prior
+                )
+                .min()
+                .item(),
+                "that is the largest cost": costs.max().item(),
                 "that is the cost where both errors are equal: take the least": costs[equal].item(),
                 "the errors aren't weighed by the prior": (accepts + rejects).min().item(),
                 "return the cost, not the threshold": thresholds[best].item(),
@@ -137,12 +155,14 @@ def identify(answer: Callable[..., Any]) -> str | None:
     raw = _models(enrolled, speakers)
     nearest = (unit @ normalize(enrolled, dim=1).T).argmax(1)
     got = answer(enrolled, speakers, claims)
-    if isinstance(got, Tensor) and got.shape == scores.shape and got.is_floating_point():
+    if isinstance(got, Tensor) and not (got == got.round()).all():
         return "return the number of the best speaker, not the scores: argmax over the speakers"
+    distance = torch.cdist(claims, raw)
+    sums = torch.stack([normalize(enrolled, dim=1)[speakers == k].sum(0) for k in range(4)])
     return compare(
         got,
-        scores.argmax(1),
-        what="the speakers",
+        scores.argmax(1).tolist(),
+        what="the list of speakers",
         hints={
             "bring the enrolled embeddings to length 1 before you average them": (
                 unit @ normalize(plain, dim=1).T
@@ -151,5 +171,10 @@ def identify(answer: Callable[..., Any]) -> str | None:
             "average each speaker's clips; you took the nearest single clip": speakers[nearest],
             "that is the number of the nearest clip, not of its speaker": nearest,
             "that is the least similar speaker": scores.argmin(1),
+            "that is the nearest by distance: the largest cosine is asked for": distance.argmin(1),
+            "more clips must not make a speaker more alike: divide by the length": (
+                unit @ sums.T
+            ).argmax(1),
+            "speakers are numbered from 0": scores.argmax(1) + 1,
         },
     )

@@ -31,6 +31,7 @@ def two_starts(answer: Any) -> str | None:
             "the share that a step leaves counts twice: the loss after it is a square (once only "
             "is first-order MAML)": (3.0, 2.0),
             "MAML's valleys pull with their curvature, too, not with the share alone": (3.0, 0.4),
+            "those are the valleys of the page: here (a, b) are (1, 0) and (3, 4)": (0.8, 0.2),
             "MAML isn't where pretraining is: what does a step leave of each distance?": (3.0, 3.0),
         },
     )
@@ -78,6 +79,9 @@ def _unbiased_of(answer: Callable[..., Any], source: Tensor, target: Tensor) -> 
         "the divisors are exchanged: n rows are the source's, m the target's": off_s / (m * (m - 1))
         + off_t / (n * (n - 1))
         - 2 * across.mean(),
+        "what lies across makes the estimate smaller: take it off": one + two + 2 * across.mean(),
+        "each pair within a sample counts twice, as (i, j) and as (j, i)": (one + two) / 2
+        - 2 * across.mean(),
         "no row meets itself across the domains: no diagonal is to be left out": one
         + two
         - 2 * (across.sum() - across.diagonal().sum()) / (n * m - n),
@@ -89,7 +93,8 @@ def _unbiased_of(answer: Callable[..., Any], source: Tensor, target: Tensor) -> 
     else:
         hints["don't cut it off at 0: an unbiased estimate has to fall below"] = right.clamp(min=0)
         hints["don't take its absolute value: an unbiased estimate may be negative"] = right.abs()
-    return compare(answer(within_s, within_t, across), right, what="the estimate", hints=hints)
+    found = answer(within_s, within_t, across)
+    return compare(found, right.item(), what="the estimate", hints=hints)
 
 
 _LABELS = (1, 2, 5, 10, 20)
@@ -118,9 +123,10 @@ def meeting(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
     cases = {
         "ahead up to 2 labels": (0.20, 0.10, 0.01, 0.00, -0.01),
         "ahead everywhere": (0.20, 0.20, 0.20, 0.15, 0.10),
-        "nowhere ahead": (-0.10, 0.00, 0.00, -0.05, 0.01),
+        "nowhere ahead": (-0.10, 0.00, 0.00, -0.05, -0.10),
         "level at 2 labels, ahead at 5 again": (0.20, 0.01, 0.10, 0.00, 0.00),
         "hardly ahead at 5 labels": (0.20, 0.10, 0.025, 0.00, 0.00),
+        "a little ahead at 5 labels": (0.20, 0.10, 0.04, 0.00, 0.00),
     }
     right: list[float] = []
     got: list[Any] = []
@@ -132,7 +138,11 @@ def meeting(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> str | None:
         for name, mistake in _MISTAKES.items():
             wrong[name].append(mistake(transfer, scratch, low, high))
         found = answer(labels, transfer, scratch)
+        if isinstance(found, Tensor) and found.numel() != 1:
+            return f"return one number of labels, not {found.numel()}"
         got.append(float(found) if isinstance(found, int | float | Tensor) else found)
+    if isinstance(got[0], float) and len(set(map(str, got))) == 1:
+        return "that is the same answer for all curves: look at the intervals"
     for name, mistaken in wrong.items():
         if got == mistaken:
             return name
@@ -159,6 +169,11 @@ def _normal(transfer: Tensor, scratch: Tensor) -> Tensor:
     return gain.mean(0) > 1.96 * gain.std(0) / 5**0.5
 
 
+def _spread(transfer: Tensor, scratch: Tensor) -> Tensor:
+    gain = transfer - scratch
+    return gain.mean(0) > 2.776 * gain.std(0)
+
+
 def _unpaired(transfer: Tensor, scratch: Tensor) -> Tensor:
     spread = ((transfer.var(0) + scratch.var(0)) / 5).sqrt()
     return transfer.mean(0) - scratch.mean(0) > 2.776 * spread
@@ -172,8 +187,14 @@ _MISTAKES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], float]] = {
     "the seeds were not paired: take the differences seed by seed first": (
         lambda t, s, low, high: _first(_unpaired(t, s))
     ),
-    "1.96 standard errors are too short an interval for five seeds: Student's t takes 2.78": (
+    "the interval is too short for five seeds: Student's t takes 2.78 standard errors on either "
+    "side, not 1.96, and the variance is divided by n - 1": (
         lambda t, s, low, high: _first(_normal(t, s))
+    ),
+    "that interval is of the seeds, not of their mean: divide the standard deviation by the root "
+    "of their number": lambda t, s, low, high: _first(_spread(t, s)),
+    "the differences are turned round: take transfer less scratch": (
+        lambda t, s, low, high: _first(high < 0)
     ),
     "that is the place in the list: the number of labels is asked for": (
         lambda t, s, low, high: _index(low)
@@ -194,6 +215,7 @@ def _frozen_networks() -> tuple[tuple[nn.Module, Tensor], ...]:
     inner = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten())
     one = nn.Sequential(inner, nn.LayerNorm(12), nn.Linear(12, 4), nn.BatchNorm1d(4))
     two = nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.5), nn.LayerNorm(4))
+    one.register_buffer("mean", torch.zeros(2, 1, 1))  # a buffer that stays as it is
     one.requires_grad_(False).eval()
     two.requires_grad_(False).train()[0].eval()
     one[2].requires_grad_(True)
@@ -252,5 +274,7 @@ def _same_names(got: Any, right: list[str], every: list[str]) -> str | None:
     extra = [name for name in names if name not in right]
     missing = [name for name in right if name not in names]
     if extra:
-        return f"{extra[0]!r} doesn't move"
+        return f"{extra[0]!r} doesn't move" + (
+            ": a buffer may stay as it is; compare before and after" if extra == ["mean"] else ""
+        )
     return f"{missing[0]!r} moves, too"

@@ -30,6 +30,12 @@ def other(**settings):
     return lambda *a: relu_gradient(*a, **settings)
 
 
+def sure_rows_learn(x, y, W, b, v, c):
+    before = x @ W.T + b
+    dz = -y * torch.sigmoid(y * (before.relu() @ v + c)) / len(y)
+    return (dz[:, None] * v * (before > 0)).T @ x
+
+
 OR_AND_NOT = ([[1, 1], [-1, -1]], [-0.5, 1.5], [1, 1], -1.5)
 
 CASES = {
@@ -41,6 +47,8 @@ CASES = {
             "no decision": (0, 0, 0),
             "after the first row": (1, 2, 1),
             "turned round": (2, -1, 0),
+            "after two passes": (-4, 2, 0),
+            "until no mistake is left": (-3, 4, 1),
         },
     ),
     "1.1-b": Case(
@@ -58,6 +66,16 @@ CASES = {
                 bound(x, y, u, start) / x.square().sum(1).max()
             ).sqrt(),
             "where R² is due": lambda x, y, u, start: bound(x, y, u, start) * x.norm(dim=1).max(),
+            "divide it by R²": lambda x, y, u, start: (
+                bound(x, y, u, start) * x.square().sum(1).max()
+            ),
+            "of length 1": lambda x, y, u, start: (
+                (start - u / u.norm()).square().sum() / x.square().sum(1).max()
+            ),
+            "a whole row": lambda x, y, u, start: (
+                (start - u * x.square().max() / (y * (x @ u)).min()).square().sum()
+                / x.square().max()
+            ),
         },
     ),
     "1.1-c": Case(
@@ -78,6 +96,7 @@ CASES = {
             "not the unit's value": other(slope=torch.relu),
             "left out": other(through=False),
             "the forward line changes too": other(unit=torch.tanh),
+            "the sign inside": sure_rows_learn,
             "transposed": lambda *a: relu_gradient(*a).T,
             "the factor n": lambda *a: len(a[1]) * relu_gradient(*a),
             "wrong sign": lambda *a: -relu_gradient(*a),

@@ -44,6 +44,9 @@ CASES = {
             "no independent groups": (2, 2.306 * (23 / 5) ** 0.5),
             "that is the standard deviation": (2, 5**0.5),
             "without minus with": (-2, 2.776),
+            "the ends of the interval": (2 - 2.776, 2 + 2.776),
+            "the mean comes first": (2.776, 2),
+            "1.96 is for many seeds": (2, 1.96),
         },
     ),
     "1.3-b": Case(
@@ -61,7 +64,7 @@ CASES = {
         wrong={
             "the signs are turned": lambda a, b: -verdicts(a, b),
             "is no verdict": lambda a, b: (a - b).mean(1).sign().long(),
-            "were not paired": unpaired,
+            "as without pairing": unpaired,
             "divided by √5": width(2.776 * 5**0.5),
             "by √5, not by 5": width(2.776 / 5**0.5),
             "quantile 2.776 is missing": width(1.0),
@@ -69,9 +72,16 @@ CASES = {
             "1.96 is for many seeds": width(1.96),
             "one-sided quantile": width(2.132),
             "divides by n - 1": width(2.776 * 2 / 5**0.5),
+            "two groups of five": width(2.306),
+            "lies below 0 gets -1": lambda a, b: (verdicts(a, b) > 0).long(),
+            "gets -1, not 1": lambda a, b: verdicts(a, b) != 0,
         },
     ),
 }
+
+
+def test_the_half_width_may_be_rounded():
+    assert check("1.3-a", [2, 2.8])
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.int32])

@@ -1,4 +1,5 @@
 import torch
+from torch.nn.functional import pad
 
 from mapping_lib.lab.exercises import Case
 
@@ -63,6 +64,7 @@ CASES = {
             "three blocks, r, z and n": (608, 640),
             "four blocks are an LSTM's": (608, 2560),
             "swapped": (1920, 608),
+            "not one for each of its 3 kernels": (8 * 3 * (25 + 1), 1920),
         },
     ),
     "2.1-b": Case(
@@ -85,6 +87,7 @@ CASES = {
             "first through tanh": back_through_the_weight_first,
             "one step too many": lambda *a: back(*a, first=0),
             "one step earlier": back_with_earlier_slopes,
+            "through tanh already": lambda g, h, u: back(g, h.tanh(), u),
         },
     ),
     "2.1-d": Case(
@@ -98,6 +101,10 @@ CASES = {
             "as the image is high": lambda f, x: averaged(f, x, places=x.shape[-2]),
             "without any shift": lambda f, x: f(x),
             "divided by the number": lambda f, x: averaged(f, x) * x.shape[-1],
+            "come back on the left": lambda f, x: (
+                sum(f(pad(x, (k, 0))[..., : x.shape[-1]]) for k in range(x.shape[-1])) / x.shape[-1]
+            ),
+            "a mean of its own": lambda f, x: averaged(f, x).mean(0),
         },
     ),
 }

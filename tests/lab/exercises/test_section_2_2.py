@@ -26,6 +26,20 @@ def inputs_allowed(vectors, a, b, c):
     return (unit @ (unit[b] - unit[a] + unit[c])).argmax()
 
 
+def c_left_out(vectors, a, b, c):
+    unit = normalize(vectors)
+    scores = unit @ (unit[b] - unit[a] + unit[c])
+    scores[c] = -1e9
+    return scores.argmax()
+
+
+def zeros_for_inputs(vectors, a, b, c):
+    unit = normalize(vectors)
+    scores = unit @ (unit[b] - unit[a] + unit[c])
+    scores[[a, b, c]] = 0
+    return scores.argmax()
+
+
 def nearest(vectors, a, b, c):
     unit = normalize(vectors)
     scores = unit @ unit[c]
@@ -118,7 +132,8 @@ CASES = {
     "2.2-a": Case(
         solution=(2, 6),
         wrong={
-            "have to average the values": (1 / 8, 5 / 8),
+            "have to average the values": (1 / 8, 5 / 8, 2 / 8),
+            "one for each key": torch.tensor([1.0, 5.0, 2.0]).log(),
             "where the square root of d": mixed(1, 5**0.5, 2**0.5),
             "have to be divided by the square root": mixed(1, 25, 4),
             "don't count": (4, 4),
@@ -131,6 +146,8 @@ CASES = {
         solution=fourth,
         wrong={
             "have to be left out": inputs_allowed,
+            "a and b can be": c_left_out,
+            "−∞ can't": zeros_for_inputs,
             "wrong way round": swapped,
             "nearest to c": nearest,
             "win by their length": long_wins,
@@ -154,6 +171,13 @@ CASES = {
             "may see itself": without_itself,
             "sees nothing at all": nothing_first,
             "divided by d": lambda q, k, v: causal(q / q.shape[1] ** 0.5, k, v),
+            "sees the next one": lambda q, k, v: attention(
+                q, k, v, mask=torch.ones(len(q), len(k)).tril(1) > 0
+            ),
+            "query and key are swapped": lambda q, k, v: causal(k, q, v),
+            "not of the values": lambda q, k, v: causal(
+                q * q.shape[1] ** 0.5 / v.shape[1] ** 0.5, k, v
+            ),
             "over the queries": lambda q, k, v: (
                 scores_of(q, k)
                 .masked_fill(torch.ones(len(q), len(k)).triu(1) > 0, float("-inf"))
@@ -170,6 +194,13 @@ CASES = {
             "not of those learned from": mean_of_training,
             "drop the column's second axis": column,
             "divides by n − 1": unbiased,
+            "only after it was divided": lambda *a: (
+                explained(*a) - 1 + 1 / (a[3] - a[3].mean()).square().sum()
+            ),
+            "a shift counts": lambda train, y, new, truth: (
+                1 - (truth - guessed(train, y, new)[:, 0]).var() / truth.var()
+            ),
+            "not to the new rows": lambda train, y, new, truth: explained(new, truth, new, truth),
             "what is left over": lambda *a: 1 - explained(*a),
             "mean squared error": lambda train, y, new, truth: (
                 (1 - explained(train, y, new, truth)) * truth.var(correction=0)

@@ -54,6 +54,7 @@ CASES = {
                 W2[:, order.argsort()],
             ),
             "return three tensors": lambda W1, b1, W2, order: W1[order],
+            "nothing has moved": lambda W1, b1, W2, order: (W1, b1, W2),
             "the units are its columns": lambda W1, b1, W2, order: (
                 W1[order],
                 b1[order],
@@ -74,6 +75,9 @@ CASES = {
             "over the first end alone": lambda losses: losses.max() - losses[0],
             "over the higher end": lambda losses: losses.max() - losses[[0, -1]].max(),
             "take off the line": lambda losses: losses.max(),
+            "no absolute values": lambda losses: (losses - line(losses)).abs().max(),
+            "the largest step": lambda losses: losses.diff().max(),
+            "not the other way": lambda losses: (losses - line(losses.flip(0))).max(),
             "it may be highest elsewhere": lambda losses: (losses - line(losses))[len(losses) // 2],
             "from 0 at the first loss to 1 at the last": lambda losses: max(
                 loss - (1 - i / len(losses)) * losses[0] - i / len(losses) * losses[-1]
@@ -92,6 +96,12 @@ CASES = {
             "the scale is missing": edited(lambda s: 1, lambda s: 1, lambda s: -1),
             "swapped": edited(lambda s: 1, lambda s: -s, lambda s: s),
             "the start is missing": edited(lambda s: 0, lambda s: s, lambda s: -s),
+            "the first task alone": edited(lambda s: 1 - s, lambda s: s, lambda s: 0),
+            "the second task alone": edited(lambda s: 1 + s, lambda s: 0, lambda s: -s),
+            "writes into a state": lambda start, first, second, scale: {
+                name: value.add_(scale * (first[name] - second[name]))
+                for name, value in start.items()
+            },
             "return a state": lambda *arguments: arguments[0]["w"],
         },
     ),
@@ -102,6 +112,7 @@ CASES = {
             "which undoes the map": lambda W, b, Q, c: (W @ Q.T, W @ c + b),
             "has to take up Q": lambda W, b, Q, c: (W, W @ c + b),
             "has to take up the shift": lambda W, b, Q, c: (W @ Q, b),
+            "W c, not c": lambda W, b, Q, c: (W @ Q, c + b),
             "own bias is missing": lambda W, b, Q, c: (W @ Q, W @ c),
             "after the rotation": lambda W, b, Q, c: (W @ Q, W @ Q @ c + b),
             "return two tensors": lambda W, b, Q, c: W @ Q,

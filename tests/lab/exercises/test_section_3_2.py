@@ -16,6 +16,16 @@ def without_singular_values(before, after, rank):
     return U[:, :rank] @ Vh[:rank]
 
 
+def transposed_again(before, after, rank):
+    U, s, V = torch.linalg.svd(after - before, full_matrices=False)
+    return U[:, :rank] * s[:rank] @ V[:, :rank].T
+
+
+def squared(before, after, rank):
+    U, s, Vh = torch.linalg.svd(after - before, full_matrices=False)
+    return U[:, :rank] * s[:rank].square() @ Vh[:rank]
+
+
 def pooled(means, variances, counts):
     share = counts / counts.sum()
     mean = (share * means).sum()
@@ -71,6 +81,10 @@ CASES = {
             "singular values are missing": without_singular_values,
             "the smallest": lambda b, a, r: cut(a - b, slice(-r, None)),
             "of full rank": lambda b, a, r: a - b,
+            "one singular value too many": lambda b, a, r: cut(a - b, slice(r + 1)),
+            "one singular value is missing": lambda b, a, r: cut(a - b, slice(r - 1)),
+            "as rows already": transposed_again,
+            "not squared": squared,
             "weights' approximations": lambda b, a, r: cut(a, slice(r)) - cut(b, slice(r)),
             "wrong sign": lambda b, a, r: cut(b - a, slice(r)),
         },
@@ -84,6 +98,18 @@ CASES = {
             "as much as the values it holds": unweighted,
             "as much as its values, and": lambda m, v, n: (m.mean(), v.mean()),
             "not by n - 1": unbiased,
+            "the square of the mean": lambda m, v, n: (
+                (n * m).sum() / n.sum(),
+                (n * (v + m**2)).sum() / n.sum(),
+            ),
+            "by the counts, as": lambda m, v, n: (
+                (n * m).sum() / n.sum(),
+                (n * v).sum() / n.sum() + m.var(correction=0),
+            ),
+            "and not by k - 1": lambda m, v, n: (
+                (n * m).sum() / n.sum(),
+                (n * v).sum() / n.sum() + m.var(),
+            ),
             "its square is due": lambda *a: (pooled(*a)[0], pooled(*a)[1].sqrt()),
         },
     ),
@@ -95,6 +121,8 @@ CASES = {
             "not over the classes": lambda z: entropies(z.softmax(1).mean(1)),
             "in bits": lambda z: diversity(z) / torch.tensor(2.0).log(),
             "is NaN: take 0 log 0 as 0": lambda z: entropies(z.softmax(1).mean(0)),
+            "not over the rows": lambda z: entropies(z.softmax(0).mean(0)),
+            "add up": lambda z: torch.special.entr(z.softmax(1).mean(0)).mean(),
             "divided by log K": lambda z: diversity(z) / math.log(z.shape[1]),
             "the most probable": of_the_commonest,
             "less the mean of the entropies": lambda z: (

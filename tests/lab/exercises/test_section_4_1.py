@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import torch
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 
 def right_vectors(matrix, rank=None):
@@ -43,6 +44,8 @@ CASES = {
             "upside down": [math.sqrt(45), math.sqrt(5), 1 / 3],
             "|det W| = 15": [7, 2, 3.5],
             "three numbers": 3.0,
+            "three plain numbers": [[math.sqrt(45), math.sqrt(5)], 3, 3],
+            "are NaN": [math.nan, math.nan, 3],
             "wrong in": [6.8, 2.2059, 3.0],
         },
     ),
@@ -76,6 +79,7 @@ CASES = {
     "4.1-d": Case(
         solution=lambda a, n: math.sqrt(2 / (n * (1 + a**2))),
         wrong={
+            "the deviation for (a, n) in [(0.1, 50)": lambda a, n: 0.1,
             "the variance v": lambda a, n: 2 / (n * (1 + a**2)),
             "for ReLU (a = 0) only": lambda a, n: math.sqrt(2 / n),
             "Xavier": lambda a, n: math.sqrt(1 / n),
@@ -102,3 +106,7 @@ CASES = {
         },
     ),
 }
+
+
+def test_numbers_from_paper_may_stand_in_an_array_and_be_rounded():
+    assert check("4.1-a", np.array([6.71, 2.24, 3.0]))

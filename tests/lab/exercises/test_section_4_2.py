@@ -1,8 +1,10 @@
 """The exercises of section 4.2: their solutions and plausible wrong answers."""
 
+import numpy as np
+import pytest
 import torch
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 
 def logistic(step):
@@ -17,6 +19,15 @@ def logistic(step):
 def log_sum_exp(logits):
     largest = logits.max(dim=1, keepdim=True).values
     return (logits - largest).exp().sum(1).log() + largest.squeeze(1)
+
+
+def by_mean(logits):
+    middle = logits.mean(dim=1, keepdim=True)
+    return (logits - middle).exp().sum(1).log() + middle.squeeze(1)
+
+
+def by_first_entry(logits):
+    return (logits - logits[:, :1]).exp().sum(1).log() + logits[:, 0]
 
 
 def by_whole_maximum(logits):
@@ -41,6 +52,8 @@ CASES = {
             "not negative": [0.25, 2 / 8.5, -7.5 / 8.5],
             "this is ηλ": [0.25, 2 / 8.5, 1 / 8.5],
             "square of the error": [0.25, 2 / 8.5, (7.5 / 8.5) ** 2],
+            "upside down": [0.25, 2 / 8.5, 8.5 / 7.5],
+            "not yet the slower one": [0.25, 1 / 8.5, 7.5 / 8.5],
             "three numbers": 0.25,
         },
     ),
@@ -63,9 +76,7 @@ CASES = {
             "added back": lambda z: (z - z.amax(1, keepdim=True)).exp().sum(1).log(),
             "not over the examples": lambda z: z.logsumexp(0),
             "all rows": lambda z: z.logsumexp((0, 1)),
-            "row's own maximum": lambda z: (
-                (z - z[:, :1]).exp().sum(1).log() + z[:, 0]  # e^1000 in a row that begins with 0
-            ),
+            "differ much in size": by_mean,
             "maximum alone": lambda z: z.amax(1),
             "logarithm is missing": lambda z: z.exp().sum(1),
         },
@@ -73,9 +84,11 @@ CASES = {
     "4.2-d": Case(
         solution=lambda largest, μ: 2 * (1 + μ) / largest,
         wrong={
+            "the limit for (λ, μ) in [(4.0, 0.5)": lambda largest, μ: (2 + μ) / largest,
             "plain gradient descent": lambda largest, μ: 2 / largest,
             "lowers it": lambda largest, μ: 2 * (1 - μ) / largest,
             "constant slope": lambda largest, μ: 2 / (1 - μ) / largest,
+            "Nesterov": lambda largest, μ: 2 * (1 + μ) / (largest * (1 + 2 * μ)),
             "half the limit": lambda largest, μ: (1 + μ) / largest,
             "not with its square": lambda largest, μ: 2 * (1 + μ) ** 2 / largest,
         },
@@ -86,6 +99,11 @@ CASES = {
             "weight decay": anchored(lambda θ, source, α: α * θ),
             "pushes away": anchored(lambda θ, source, α: α * (source - θ)),
             "no factor 2": anchored(lambda θ, source, α: 2 * α * (θ - source)),
+            "no factor ½ left": anchored(lambda θ, source, α: α / 2 * (θ - source)),
+            "not the square": anchored(lambda θ, source, α: α * (θ - source) ** 2),
+            "are exchanged": lambda θ, g, source, *, rate, strength: (
+                θ - strength * (g + rate * (θ - source))
+            ),
             "α is missing": anchored(lambda θ, source, α: θ - source),
             "penalty is missing": anchored(lambda θ, source, α: 0),
             "uphill": lambda θ, g, source, *, rate, strength: (
@@ -99,9 +117,12 @@ CASES = {
 }
 
 
-def test_shift_by_the_maximum_of_the_matrix_is_caught():
-    from mapping_lib.lab.exercises import check
-
-    verdict = check("4.2-c", by_whole_maximum)
+@pytest.mark.parametrize("shift", [by_whole_maximum, by_first_entry, by_mean])
+def test_shift_by_anything_but_the_maximum_of_the_row_is_caught(shift):
+    verdict = check("4.2-c", shift)
     assert not verdict
-    assert "row's own maximum" in verdict.message or "not its first entry" in verdict.message
+    assert "not its first entry" in verdict.message
+
+
+def test_numbers_from_paper_may_stand_in_an_array_and_be_rounded():
+    assert check("4.2-a", np.array([0.25, 0.235, 0.882]))

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 
 def entropy(p):
@@ -15,6 +16,11 @@ def entropy(p):
 def information_by_logarithms(z):
     p = z.softmax(1)
     return -(p * p.log()).sum(1).mean() + (p.mean(0) * p.mean(0).log()).sum()
+
+
+def rows_only(z):
+    p = z.softmax(1)
+    return entropy(p).mean() + (p.mean(0) * p.mean(0).log()).sum()
 
 
 def adversarial(source, target):
@@ -57,11 +63,13 @@ CASES = {
             "halved": lambda s, t: 2 * adversarial(s, t),
             "wrong sign": lambda s, t: -adversarial(s, t),
             "infinite or NaN": with_probabilities,
+            "cut it off": lambda s, t: adversarial(s.clamp(-30, 30), t.clamp(-30, 30)),
         },
     ),
     "4.3.1-c": Case(
         solution=lambda p, gamma: 2 / (1 + math.exp(-gamma * p)) - 1,
         wrong={
+            "the share for (p, γ) in [(0.0, 10.0)": lambda p, gamma: 1 - math.exp(-gamma * p),
             "γ isn't used": lambda p, gamma: 2 / (1 + math.exp(-p)) - 1,
             "begin at 0": lambda p, gamma: 2 / (1 + math.exp(-gamma * p)),
             "begins at ½": lambda p, gamma: 1 / (1 + math.exp(-gamma * p)),
@@ -82,6 +90,8 @@ CASES = {
             ),
             "summed": lambda z: entropy(z.softmax(1)).sum() - entropy(z.softmax(1).mean(0)),
             "infinite or NaN where one is 0": information_by_logarithms,
+            "NaN where the mean of a class is 0": rows_only,
+            "not where the mean": lambda z: rows_only(z).nan_to_num(),
         },
     ),
     "4.3.1-e": Case(
@@ -96,3 +106,16 @@ CASES = {
         },
     ),
 }
+
+
+def test_numbers_from_paper_may_stand_in_an_array():
+    assert check("4.3.1-a", np.array([1.4, 0.8, 0.3]))
+
+
+def test_entropies_with_a_small_number_in_the_logarithm_are_right():
+    def loss(z):
+        p = z.softmax(1)
+        rows = -(p * (p + 1e-12).log()).sum(1).mean()
+        return rows + (p.mean(0) * (p.mean(0) + 1e-12).log()).sum()
+
+    assert check("4.3.1-d", loss)

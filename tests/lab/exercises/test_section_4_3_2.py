@@ -1,5 +1,6 @@
 """The exercises of section 4.3.2: their solutions and plausible wrong answers."""
 
+import numpy as np
 import torch
 
 from mapping_lib.lab.exercises import Case, check
@@ -101,3 +102,16 @@ def test_numbers_from_paper_may_be_rounded_to_three_digits():
 
 def test_a_weight_may_be_a_plain_number():
     assert check("4.3.2-d", lambda a, b: shortest(a, b).item())
+
+
+def test_numbers_from_paper_may_stand_in_an_array():
+    assert check("4.3.2-a", np.array(CASES["4.3.2-a"].solution))
+
+
+def test_the_front_may_be_a_list_or_an_array():
+    def on_front(points):
+        return ~beats(points).any(0)
+
+    assert check("4.3.2-e", lambda points: on_front(points).tolist())
+    assert check("4.3.2-e", lambda points: on_front(points).numpy())
+    assert not check("4.3.2-e", lambda points: [str(row) for row in on_front(points)])

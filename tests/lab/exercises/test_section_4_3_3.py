@@ -1,9 +1,12 @@
 """The exercises of section 4.3.3: their solutions and plausible wrong answers."""
 
+from functools import reduce
+
+import numpy as np
 import torch
 from torch.nn.functional import one_hot
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 
 def outer(H, θ, b, c, rate, steps):
@@ -30,16 +33,16 @@ def logits(support, labels, query):
 
 
 def from_sums(support, labels, query, divisor=1.0):
-    sums = one_hot(labels).double().T @ support / divisor
+    sums = one_hot(labels).to(support).T @ support / divisor
     return -(query[:, None] - sums).square().sum(2)
 
 
 def dual(X, Y, strength):
-    return torch.linalg.solve(X @ X.T + strength * torch.eye(len(X)).double(), Y)
+    return torch.linalg.solve(X @ X.T + strength * torch.eye(len(X)), Y)
 
 
 def primal(X, Y, strength):
-    identity = torch.eye(X.shape[1]).double()
+    identity = torch.eye(X.shape[1])
     return torch.linalg.solve(X.T @ X + strength * identity, X.T @ Y)
 
 
@@ -49,19 +52,25 @@ def mean(tasks):
 
 CASES = {
     "4.3.3-a": Case(
-        solution=[4, 2.25, 3, 1],
+        solution=[6, 3.75, 5, 1],
         wrong={
-            "downhill": [6, 2.25, 3, 1],
-            "twice that": [3, 2.25, 3, 1],
-            "not where the step leads": [1, 2.25, 3, 1],
-            "it is first-order MAML": [4, 3, 3, 1],
-            "not 1 + α": [4, 3.75, 3, 1],
-            "leaves the factor": [4, 2.25, 2.25, 1],
-            "before the step": [4, 2.25, 4, 1],
-            "still ¾": [4, 2.25, 3, 0.25],
-            "both are the same": [4, 2.25, 3, 0],
-            "factor is −1": [4, 2.25, 3, 2],
-            "four numbers": [4, 2.25, 3],
+            "downhill": [8, 3.75, 5, 1],
+            "twice that": [5, 3.75, 5, 1],
+            "this is the gradient, not where": [4, 3.75, 5, 1],
+            "length of the step": [1, 3.75, 5, 1],
+            "not the query loss": [5.5, 3.75, 5, 1],
+            "it is first-order MAML": [6, 5, 5, 1],
+            "at the adapted parameter": [6, 0.75 * 6, 5, 1],
+            "judges by the support": [6, 0.75 * 3, 5, 1],
+            "not 1 + α": [6, 6.25, 5, 1],
+            "not α": [6, 1.25, 5, 1],
+            "leaves the factor": [6, 3.75, 3.75, 1],
+            "before the step": [6, 3.75, 6, 1],
+            "gradient of the support loss": [6, 3.75, 3, 1],
+            "still ¾": [6, 3.75, 5, 0.25],
+            "there is no step": [6, 3.75, 5, 0],
+            "factor is −1": [6, 3.75, 5, 2],
+            "four numbers": [6, 3.75, 5],
         },
     ),
     "4.3.3-b": Case(
@@ -108,7 +117,37 @@ CASES = {
             "only the last task": lambda θ, φ, rate: θ + rate * (φ[-1] - θ),
             "by the share ε": lambda θ, φ, rate: mean(φ),
             "this is the step": lambda θ, φ, rate: rate * (mean(φ) - θ),
+            "take turns": lambda θ, φ, rate: reduce(lambda a, b: a + rate * (b - a), φ, θ),
+            "are exchanged": lambda θ, φ, rate: rate * θ + (1 - rate) * mean(φ),
             "taken off each φ": lambda θ, φ, rate: θ + rate * mean(φ),
         },
     ),
 }
+
+
+def test_numbers_from_paper_may_stand_in_an_array():
+    assert check("4.3.3-a", np.array([6, 3.75, 5, 1]))
+
+
+def test_new_tensors_of_the_default_dtype_fit():
+    def by_product(H, θ, b, c, rate, steps):
+        factors = torch.eye(len(H))
+        for _ in range(steps):
+            θ = θ - rate * H @ (θ - b)
+            factors = factors @ (torch.eye(len(H)) - rate * H)
+        return factors @ H @ (θ - c)
+
+    def by_one_hot(support, labels, query):
+        members = one_hot(labels).float()
+        means = members.T @ support / members.sum(0)[:, None]
+        return -(query[:, None] - means).square().sum(2)
+
+    assert check("4.3.3-b", by_product)
+    assert check("4.3.3-c", by_one_hot)
+
+
+def test_the_inverse_of_the_large_system_is_no_small_system():
+    def by_inverse(X, Y, strength):
+        return torch.linalg.inv(X.T @ X + strength * torch.eye(X.shape[1])) @ X.T @ Y
+
+    assert "size of the features" in check("4.3.3-d", by_inverse).message

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 MEAN = np.array([103.939, 116.779, 123.68])
 
@@ -53,6 +53,8 @@ CASES = {
             "the biases are missing": (526_336, 25_692_160),
             "softmax layer has to be counted": (525_312, 25_691_136),
             "7 · 7 · 512 features": (527_362, 527_362),
+            "stands the hidden layer": (1_026, 50_178),
+            "20 classes": (545_812, 25_711_636),
             "frozen body's numbers": (15_242_050, 40_407_874),
         },
     ),
@@ -70,7 +72,15 @@ CASES = {
     ),
     "5.1-c": Case(
         solution=69,
-        wrong={"torch's": 7, "not of the original": 50, "almost": 68, "one batch earlier": 70},
+        wrong={
+            "torch's": 7,
+            "not of the original": 50,
+            "almost": 68,
+            "one batch earlier": 70,
+            "come whole": 68.97,
+            "batches is too large": 100,
+            "a str": "69",
+        },
     ),
     "5.1-d": Case(
         solution=freeze_below,
@@ -97,3 +107,14 @@ CASES = {
         },
     ),
 }
+
+
+def test_a_number_of_batches_that_was_not_expected_is_not_told_the_right_one():
+    assert "69" not in check("5.1-c", 100).message
+
+
+def test_images_may_be_prepared_in_any_order():
+    assert check("5.1-e", lambda images: (images * 255 - MEAN[::-1])[..., ::-1])
+    assert (
+        "taken off blue" in check("5.1-e", lambda images: (images * 255 - MEAN)[..., ::-1]).message
+    )

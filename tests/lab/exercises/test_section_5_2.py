@@ -1,8 +1,9 @@
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 
 def freeze_all_but_head(model):
@@ -58,6 +59,17 @@ def no_momentum(model):
     return model
 
 
+def train_dropout_only(model):
+    model.eval()
+    model.drop.train()
+    return model
+
+
+def without_norms(model):
+    model.bn, model.norm = nn.Identity(), nn.Identity()
+    return model.train()
+
+
 def fold(weight, bias, norm):
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     return scale[:, None] * weight, scale * (bias - norm.running_mean) + norm.bias
@@ -100,12 +112,15 @@ CASES = {
             "still more than half": 6,
             "sooner than after ten batches": 10,
             "that is the share": 0.5,
+            "come whole": 6.6,
+            "batches is too large": 8,
         },
     ),
     "5.2-c": Case(
         solution=freeze_all_but_head,
         wrong={
             "nothing is frozen": lambda model: model,
+            "lacks bn.bias": lambda model: model.fc,
             "nothing can learn": lambda model: model.requires_grad_(False),
             "bn.bias still learns, and 5 more": freeze_convolutions,
             "the head is frozen": freeze_head_only,
@@ -119,6 +134,8 @@ CASES = {
         wrong={
             "statistics of batch norm still move": lambda model: model.train(),
             "dropout is off as well": lambda model: model.eval(),
+            "rest of the model": train_dropout_only,
+            "has to stay": without_norms,
             "a BatchNorm1d still moves": lambda model: fixed_statistics(model, nn.BatchNorm2d),
             "requires_grad can't stop them": frozen_norms,
             "the batch's own are used": no_momentum,
@@ -150,7 +167,22 @@ CASES = {
             "sign of the running mean": lambda w, b, n: fold_bias_wrong(w, b, n, mean=-1.0),
             "the old bias has to be scaled": lambda w, b, n: fold_bias_wrong(w, b, n, old=1),
             "the running mean has to be scaled": fold_mean_unscaled,
+            "eps stands under the root": lambda w, b, n: (
+                (n.weight / (n.running_var.sqrt() + n.eps))[:, None] * w,
+                b,
+            ),
+            "γ, which": lambda w, b, n: (w / (n.running_var + n.eps).sqrt()[:, None], b),
+            "β, which": lambda w, b, n: (fold(w, b, n)[0], fold(w, b, n)[1] - n.bias),
+            "bias is unchanged": lambda w, b, n: (fold(w, b, n)[0], b),
+            "missing in the bias": lambda w, b, n: (
+                fold(w, b, n)[0],
+                fold_without_eps(w, b, n)[1],
+            ),
             "two things": lambda weight, bias, norm: weight,
         },
     ),
 }
+
+
+def test_rates_may_be_an_array_that_runs_backwards():
+    assert check("5.2-e", lambda n, rate, factor: (rate / factor ** np.arange(n))[::-1])

@@ -25,6 +25,7 @@ CASES = {
             "counts all 100 leaves": (0.728, 0.728),
             "give shares": (91, 72.8),
             "average it with the other's": (0.91, 0.5),
+            "accuracies of the two classes": (86 / 90, 0.5),
         },
     ),
     "6.1.1-b": Case(
@@ -32,7 +33,9 @@ CASES = {
         wrong={
             "one bin for all": 0.03,
             "weighed by its share": (0.35 + 0.95 - 2 / 3) / 2,
-            "the largest gap": 0.35,
+            "the lower bin's gap alone": 0.35,
+            "not just added": 0.35 + 0.95 - 2 / 3,
+            "not per cent": 31,
             "the upper bin alone": 0.95 - 2 / 3,
             "not by their numbers": 2 * 0.35 + 3 * (0.95 - 2 / 3),
         },
@@ -43,7 +46,8 @@ CASES = {
             "you return its inverse": lambda z, y: 1 / fit_temperature(z, y),
             "always 1": lambda z, y: 1.0,
             "return T": lambda z, y: by_grid(z, y).log(),
-            "3 times too large is too small": lambda z, y: 1.5,
+            "3 times as large as they should be is too small": lambda z, y: 1.5,
+            "search with a finer grid": lambda z, y: round(10 * by_grid(z, y).item() - 0.8) / 10,
         },
     ),
     "6.1.1-d": Case(
@@ -58,6 +62,9 @@ CASES = {
             ),
             "what speaks against": lambda a, g: cam(a, g, relu=False).abs(),
             "they are swapped": lambda a, g: grad_cam(g, a),
+            "the sign is turned": lambda a, g: cam(-a, g),
+            "not over the channels": lambda a, g: (g.mean(1, keepdim=True) * a).sum(1).relu(),
+            "not the weights": lambda a, g: (g.mean((2, 3), keepdim=True).relu() * a).sum(1).relu(),
         },
     ),
 }

@@ -23,6 +23,27 @@ def smaller(a, b):
     return float(inside / min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
 
 
+def parts(a, b):
+    low, high = torch.maximum(a[:2], b[:2]), torch.minimum(a[2:], b[2:])
+    return (high - low).clamp(min=0).prod(), [(box[2:] - box[:2]).prod() for box in (a, b)]
+
+
+def second_begins_last(a, b):
+    inside = (torch.minimum(a[2:], b[2:]) - b[:2]).clamp(min=0).prod()
+    return inside / (sum(parts(a, b)[1]) - inside)
+
+
+def on_a_ring(heat):
+    moves = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return torch.stack([heat >= heat.roll(move, (1, 2)) for move in moves]).all(0)
+
+
+def inside(heat):
+    peak = torch.zeros_like(heat, dtype=torch.bool)
+    peak[:, 1:-1, 1:-1] = window(heat, 3)[:, 1:-1, 1:-1]
+    return peak
+
+
 def window(heat, side):
     return heat == max_pool2d(heat[None], side, stride=1, padding=side // 2)[0]
 
@@ -52,6 +73,8 @@ CASES = {
             "precision of all four": 1 / 2,
             "that is the recall": 1,
             "counts for the lower recalls": (51 / 2 + 50 * 2 / 3) / 101,
+            "mean of the four precisions": (0 + 1 / 2 + 2 / 3 + 1 / 2) / 4,
+            "not per cent": 66.7,
         },
     ),
     "6.1.2-b": Case(
@@ -62,6 +85,10 @@ CASES = {
             "counted twice": lambda a, b: iou(a, b, union=False),
             "not pixels to count": lambda a, b: iou(a, b, edge=1.0),
             "share of the smaller box": smaller,
+            "is Dice": lambda a, b: 2 * iou(a, b, union=False),
+            "share of the first box": lambda a, b: parts(a, b)[0] / parts(a, b)[1][0],
+            "area of the union": lambda a, b: sum(parts(a, b)[1]) - parts(a, b)[0],
+            "the second left of and above the first": second_begins_last,
         },
     ),
     "6.1.2-c": Case(
@@ -70,6 +97,8 @@ CASES = {
             "outside the map there is nothing": lambda heat: (
                 heat == max_pool2d(pad(heat, (1, 1, 1, 1))[None], 3, stride=1)[0]
             ),
+            "it has fewer neighbours": inside,
+            "isn't a ring": on_a_ring,
             "neighbours at the corners": four,
             "equally hot": strict,
             "one peak a map": lambda heat: heat == heat.amax((1, 2), keepdim=True),

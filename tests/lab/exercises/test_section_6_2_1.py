@@ -1,7 +1,8 @@
+import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 
 COUNT = 6 * 2 * 2 * 384 * 8
 
@@ -37,6 +38,8 @@ CASES = {
             "swapped": (0.7606, 0.91),
             "mean of the classes' recalls": (0.91, 0.7722),
             "rare class alone": (0.91, 0.5714),
+            "common class alone": (0.91, 0.9497),
+            "mean of the classes' precisions": (0.91, 0.7503),
             "weighed by the classes' sizes": (0.91, 0.9119),
             "give shares": (91, 76.06),
         },
@@ -44,10 +47,11 @@ CASES = {
     "6.2.1-b": Case(
         solution=COUNT,
         wrong={
-            "queries and one of the values": COUNT // 2,
+            "that is half": COUNT // 2,
             "six layers": COUNT // 6,
             "weights themselves": 6 * 2 * 384 * 384,
-            "heads don't matter": COUNT // 12,
+            "one change alone": COUNT // 12,
+            "leave the head out": COUNT + 7 * 384 + 7,
             "not the keys": COUNT * 3 // 2,
         },
     ),
@@ -58,6 +62,8 @@ CASES = {
             "scale them to length 1": lambda s, m: (
                 (s * m.unsqueeze(2)).sum(1) / m.sum(1, keepdim=True)
             ),
+            "scale the sum": lambda s, m: (s * m.unsqueeze(2)).sum(1),
+            "turned round": lambda s, m: pooled(s, 1 - m),
             "[CLS]": lambda s, m: normalize(s[:, 0]),
             "a row for each piece": lambda s, m: normalize(s * m.unsqueeze(2), dim=2),
             "not over the texts": lambda s, m: normalize(
@@ -77,6 +83,11 @@ CASES = {
         },
     ),
 }
+
+
+def test_numpys_nan_is_named():
+    message = check("6.2.1-d", lambda found, labels, classes: np.float32("nan")).message
+    assert "you divide by 0" in message
 
 
 def test_the_count_is_the_librarys():

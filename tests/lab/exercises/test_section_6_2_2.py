@@ -1,6 +1,9 @@
+import math
+
+import pytest
 import torch
 
-from mapping_lib.lab.exercises import Case
+from mapping_lib.lab.exercises import Case, check
 from mapping_lib.tagging import crf_marginals
 
 
@@ -61,6 +64,8 @@ CASES = {
             "harmonic mean": (0.5, 1 / 3, 0.4167),
             "half of a name": (1.0, 0.667, 0.8),
             "counts words": (1.0, 0.5, 0.667),
+            "share of right words": (0.5, 1 / 3, 0.667),
+            "numbers of entities": (1, 1, 2),
             "give shares": (50, 33.3, 40),
         },
     ),
@@ -91,6 +96,7 @@ CASES = {
             "transitions are missing": lambda z, A: total(z, 0 * A),
             "return its logarithm": lambda z, A: total(z, A).exp(),
             "overflows": overflowing,
+            "natural logarithm": lambda z, A: total(z, A) / math.log(2),
         },
     ),
     "6.2.2-d": Case(
@@ -102,6 +108,21 @@ CASES = {
             "not the best row": lambda z, A: crf_marginals(z[None], A)[0].argmax(1),
             "it is transposed": lambda z, A: best(z, A.T),
             "turn it round": lambda z, A: best(z, A, turn=False),
+            "not a pair": lambda z, A: (best(z, A), 0.0),
+            "is a dict": lambda z, A: {},
         },
     ),
 }
+
+
+def test_two_decimals_will_do():
+    assert check("6.2.2-b", 0.44)
+
+
+def test_log_partition_may_be_a_number():
+    assert check("6.2.2-c", lambda z, A: total(z, A).item())
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.tolist, torch.Tensor.numpy, tuple])
+def test_row_may_be_of_any_kind(kind):
+    assert check("6.2.2-d", lambda z, A: kind(best(z, A)))

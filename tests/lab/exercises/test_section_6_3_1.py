@@ -25,6 +25,24 @@ def by_place(said, heard):
     return wrong / words
 
 
+def without_replacing(said, heard):
+    total = 0
+    for a, b in zip(said, heard, strict=True):
+        left, right = a.split(), b.split()
+        row = list(range(len(right) + 1))
+        for i, word in enumerate(left, 1):
+            new = [i]
+            for j, other in enumerate(right, 1):
+                new.append(min(row[j - 1] + 2 * (word != other), row[j] + 1, new[j - 1] + 1))
+            row = new
+        total += row[-1]
+    return total / sum(len(text.split()) for text in said)
+
+
+def spelt(said, heard, blank):
+    return wer(*([" ".join(text.replace(" ", blank)) for text in part] for part in (said, heard)))
+
+
 CASES = {
     "6.3.1-a": Case(
         solution=4 / 9,
@@ -37,6 +55,7 @@ CASES = {
             "that is one path": 1 / 6,
             "the likeliest path": 1 / 4,
             "not the loss": 0.811,
+            "not per cent": 44.4,
         },
     ),
     "6.3.1-b": Case(
@@ -50,6 +69,9 @@ CASES = {
             "not of what is right": (8, 0.6),
             "not a percentage": (8, 40),
             "swapped": (0.4, 8),
+            "two places between them": (7, 0.4),
+            "none is needed at the ends": (11, 0.4),
+            "between two equal digits; the second": (5, 2 / 3),
         },
     ),
     "6.3.1-c": Case(
@@ -71,6 +93,14 @@ CASES = {
             "not by those heard": lambda said, heard: wer(heard, said) if any(heard) else 1.0,
             "don't cut it off": lambda said, heard: min(wer(said, heard), 1.0),
             "place by place": by_place,
+            "not one left out and one added": without_replacing,
+            "it compares characters": lambda said, heard: spelt(said, heard, "_"),
+            "it compares letters": lambda said, heard: spelt(said, heard, ""),
+            "not all of them joined": lambda said, heard: wer([" ".join(said)], [" ".join(heard)]),
+            "share of strings": lambda said, heard: (
+                sum(a != b for a, b in zip(said, heard, strict=True)) / len(said)
+            ),
+            "share of what is right": lambda said, heard: 1 - wer(said, heard),
             "not a percentage": lambda said, heard: 100 * wer(said, heard),
             "doesn't divide": lambda said, heard: (
                 word_errors(said, heard)["wer"] * sum(len(text.split()) for text in said)

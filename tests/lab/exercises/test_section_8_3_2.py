@@ -68,7 +68,7 @@ CASES = {
             "T times smaller": [0, 0, 0],
             "not on their softmax": [0.8193, -0.8331, 0.0138],
             "by the factor 1/K": [2 / 9, -1 / 3, 1 / 9],
-            "wrong in 2 of 3": [0.65, -1, 0.35],
+            "first and third numbers": [0.65, -1, 0.35],
         },
     ),
     "8.3.2-b": Case(

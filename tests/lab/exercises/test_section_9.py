@@ -43,6 +43,11 @@ def normal(labels, transfer, scratch):
     return after(gain.mean(0) > 1.96 * gain.std(0) / len(gain) ** 0.5, labels)
 
 
+def of_the_seeds(labels, transfer, scratch):
+    gain = transfer - scratch
+    return after(gain.mean(0) > 2.776 * gain.std(0), labels)
+
+
 def place(labels, transfer, scratch):
     found = meeting(labels, transfer, scratch)
     return labels.tolist().index(found) if found != inf else inf
@@ -96,6 +101,7 @@ CASES = {
             "counts twice": (3, 2),
             "not with the share alone": (3, 4 * (1 / 16) / (9 / 16 + 1 / 16)),
             "isn't where pretraining is": (3, 3),
+            "the valleys of the page": (0.8, 0.2),
         },
     ),
     "9-b": Case(
@@ -111,6 +117,8 @@ CASES = {
             ),
             "the root is too much": lambda s, t, st: unbiased(s, t, st).sqrt(),
             "wrong sign": lambda s, t, st: -unbiased(s, t, st),
+            "take it off": lambda s, t, st: unbiased(s, t, st) + 4 * st.mean(),
+            "as (i, j) and as (j, i)": lambda s, t, st: unbiased(s.triu(), t.triu(), st),
             "don't cut it off at 0": lambda s, t, st: unbiased(s, t, st).clamp(min=0),
             "absolute value": lambda s, t, st: unbiased(s, t, st).abs(),
         },
@@ -121,11 +129,15 @@ CASES = {
             "may be ahead again": earliest,
             "says nothing about chance": lambda n, t, s: after(t.mean(0) > s.mean(0), n),
             "were not paired": unpaired,
-            "too short an interval": normal,
+            "too short for five seeds": normal,
+            "of the seeds, not of their mean": of_the_seeds,
             "the place in the list": place,
             "look at the lower end": lambda n, t, s: after(paired_interval(t, s)[1] > 0, n),
             "the next one is asked for": last_ahead,
-            "too small": lambda n, t, s: 1,
+            "turned round": lambda n, t, s: meeting(n, s, t),
+            "is too small": lambda n, t, s: meeting(n, t, s) - 1,
+            "the same answer for all curves": lambda n, t, s: inf,
+            "one number of labels, not 2": lambda n, t, s: n[:2],
         },
     ),
     "9-d": Case(
@@ -139,12 +151,17 @@ CASES = {
             "not everything moves": lambda net, x: list(net.state_dict()),
             "moves, too": lambda net, x: moves(net, x)[:-1],
             "doesn't move": lambda net, x: [*moves(net, x), "2.weight"],
+            "a buffer may stay as it is": lambda net, x: [name for name, _ in net.named_buffers()],
             "not its tensors": lambda net, x: [net.state_dict()[k] for k in moves(net, x)],
             "a list of names is due, not int": lambda net, x: len(moves(net, x)),
             "the order is": lambda net, x: moves(net, x)[::-1],
         },
     ),
 }
+
+
+def test_estimate_may_be_a_number():
+    assert check("9-b", lambda s, t, st: unbiased(s, t, st).item())
 
 
 @pytest.mark.parametrize("kind", [set, tuple])
