@@ -153,6 +153,21 @@ def require_number(
         raise ValueError(f"{name} must lie in {interval}, got {value}")
 
 
+def place_of(
+    generator: torch.Generator | None, otherwise: torch.device | str | None = None
+) -> torch.device:
+    """Return where a generator draws, or `otherwise` where there may be none and is none."""
+    if generator is None and otherwise is not None:
+        return torch.device(otherwise)
+    if not isinstance(generator, torch.Generator):
+        seed = generator if isinstance(generator, int) else 0
+        raise TypeError(
+            f"generator must be a torch.Generator, got {generator!r}; "
+            f"write generator=torch.Generator().manual_seed({seed})"
+        )
+    return generator.device
+
+
 def require_distribution(name: str, rows: Tensor) -> None:
     """Require rows of probabilities: none negative, each row with sum 1."""
     if seen(~_is_distribution(rows)):

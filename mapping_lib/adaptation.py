@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from mapping_lib._checks import (
+    place_of,
     require_features,
     require_finite,
     require_float,
@@ -652,7 +653,7 @@ def ideal_joint_risk(
 
     train_rows, train_labels, weights, tests = [], [], [], []
     for rows, labels in ((source, source_labels), (target, target_labels)):
-        order = torch.randperm(len(rows), generator=generator, device=generator.device).cpu()
+        order = torch.randperm(len(rows), generator=generator, device=place_of(generator)).cpu()
         count = min(max(1, round(held_out * len(rows))), len(rows) - 1)
         values, truth = rows.detach().cpu().double()[order], labels.cpu()[order]
         tests.append((values[:count].numpy(), truth[:count].numpy()))

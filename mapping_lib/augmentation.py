@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from mapping_lib._checks import (
+    place_of,
     require_distribution,
     require_finite,
     require_float,
     require_logits,
     require_matrix,
     require_number,
+    require_tensor,
     seen,
     shape,
     warn_of_distribution,
@@ -168,7 +170,9 @@ def cutmix(images: Tensor, labels: Tensor, *, alpha: float, generator: torch.Gen
     inside = []
     for length in (height, width):
         half = (side * length).int() // 2  # as in the reference code
-        place = torch.randint(length, (n,), generator=generator, device=generator.device).to(half)
+        place = torch.randint(length, (n,), generator=generator, device=place_of(generator)).to(
+            half
+        )
         at = torch.arange(length, device=half.device)
         inside.append((at >= (place - half)[:, None]) & (at < (place + half)[:, None]))
     pasted = (inside[0][:, :, None] & inside[1][:, None, :]).to(images.device)  # (n, H, W)
@@ -241,7 +245,7 @@ def rand_augment(
     n, height, width = len(images), *images.shape[2:]
     changed = images.detach().clone()
     policy = _policy(magnitude / 10, height, width)
-    draw = partial(torch.randint, generator=generator, device=generator.device)
+    draw = partial(torch.randint, generator=generator, device=place_of(generator))
     for _ in range(int(operations)):
         kinds, signs = draw(len(policy), (n,)), draw(2, (n,))
         for kind, operation in enumerate(policy.values()):
@@ -319,7 +323,9 @@ def fourier_mix(
         )
     require_number("share", share, most=0.5)
     require_number("weight", weight, most=1)
-    drawn = torch.randint(len(target), (len(source),), generator=generator, device=generator.device)
+    drawn = torch.randint(
+        len(target), (len(source),), generator=generator, device=place_of(generator)
+    )
     height, width = source.shape[2:]
     wide = torch.promote_types(source.dtype, torch.float32)
     of_source, of_target = (torch.fft.fft2(x.to(wide)) for x in (source, target))
@@ -420,16 +426,19 @@ def _beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
     require_number("alpha", alpha, below=math.inf)
     if alpha == 0:
         raise ValueError("alpha must be positive, got 0; without mixing leave this step out")
-    even = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64)
+    even = torch.rand(count, generator=generator, device=place_of(generator), dtype=torch.float64)
     return torch.from_numpy(betaincinv(alpha, alpha, even.cpu().numpy()))
 
 
 def _permutation(rows: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randperm(len(rows), generator=generator, device=generator.device).to(rows.device)
+    return torch.randperm(len(rows), generator=generator, device=place_of(generator)).to(
+        rows.device
+    )
 
 
 def _require_pairs(inputs: Tensor, labels: Tensor) -> None:
     require_float(inputs=inputs)
+    require_tensor(labels=labels)
     if not labels.is_floating_point():
         raise TypeError(
             f"labels must be rows of probabilities, got {labels.dtype}; make them with "

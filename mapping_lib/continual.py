@@ -16,6 +16,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy, one_hot
 
 from mapping_lib._checks import (
+    place_of,
     require_features,
     require_finite,
     require_float,
@@ -26,6 +27,7 @@ from mapping_lib._checks import (
     require_tensor,
     seen,
     shape,
+    warn_of_distribution,
 )
 from mapping_lib._modules import modes_kept, named, require_common_shapes
 from mapping_lib._names import suggest
@@ -295,7 +297,7 @@ def lwf_loss(
     Warns
     -----
     UserWarning
-        Every row of an old head's logits is a probability distribution.
+        Every row of logits, of the new head or of an old one, is a probability distribution.
 
     Examples
     --------
@@ -306,6 +308,7 @@ def lwf_loss(
     require_number("strength", strength, below=math.inf)
     require_logits(logits=logits)
     require_labels("labels", labels, len(logits), logits.shape[1])
+    warn_of_distribution(logits=logits)
     now, before = (
         [each] if isinstance(each, Tensor) else list(each) for each in (kept_logits, old_logits)
     )
@@ -431,7 +434,7 @@ def reservoir_slots(
     ):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}: {what}")
-    device = torch.device("cpu") if generator is None else generator.device
+    device = place_of(generator, torch.device("cpu"))
     t = torch.arange(passed, passed + n, device=device)
     u = torch.rand(n, generator=generator, dtype=torch.float64, device=device)
     drawn = (u * (t + 1)).long()
@@ -613,7 +616,7 @@ def _answers(
             drawn = torch.multinomial(outputs.softmax(dim=1), 1, generator=generator)
             yield units[drawn.squeeze(1)], ones
         else:
-            device = outputs.device if generator is None else generator.device
+            device = place_of(generator, outputs.device)
             noise = torch.randn(n, width, generator=generator, device=device, dtype=outputs.dtype)
             yield outputs + noise.to(outputs.device), ones
     elif targets is not None:

@@ -14,7 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mapping_lib._checks import require_features, require_number, require_tensor, seen, shape
+from mapping_lib._checks import (
+    place_of,
+    require_features,
+    require_number,
+    require_tensor,
+    seen,
+    shape,
+)
 from mapping_lib.kernels import _squared_distances, gaussian_kernel, median_heuristic
 
 __all__ = [
@@ -331,7 +338,7 @@ def proxy_a_distance(
 
     train, test = [], []
     for rows in (source, target):
-        order = torch.randperm(len(rows), generator=generator, device=generator.device)
+        order = torch.randperm(len(rows), generator=generator, device=place_of(generator))
         count = min(max(1, round(held_out * len(rows))), len(rows) - 1)
         shuffled = rows.detach()[order.to(rows.device)].cpu().double().numpy()
         test.append(shuffled[:count])

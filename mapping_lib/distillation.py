@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from mapping_lib._checks import (
+    place_of,
     require_features,
     require_finite,
     require_float,
@@ -249,7 +250,7 @@ def shuffle_non_target(logits: Tensor, *, generator: torch.Generator | None = No
     """
     require_logits(logits=logits)
     n, K = logits.shape
-    where = logits.device if generator is None else generator.device
+    where = place_of(generator, logits.device)
     best = logits.argmax(dim=1, keepdim=True)
     others = torch.arange(K - 1, device=logits.device).expand(n, -1)
     others = others + (others >= best)

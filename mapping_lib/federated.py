@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mapping_lib._checks import (
+    place_of,
     require_features,
     require_finite,
     require_float,
@@ -662,7 +663,7 @@ def dirichlet_split(
         raise ValueError(
             f"sizes {sizes} must name at least one client and at most {len(labels)} rows in all"
         )
-    order = torch.randperm(len(labels), generator=generator, device=generator.device)
+    order = torch.randperm(len(labels), generator=generator, device=place_of(generator))
     order = order.to(labels.device)
     pools = [order[labels[order] == k] for k in range(int(labels.max()) + 1)]
     left = torch.tensor([len(pool) for pool in pools], dtype=torch.float64, device="cpu")
@@ -720,7 +721,7 @@ def pair_seeds(clients: int, *, generator: torch.Generator) -> Tensor:
     """
     _require_whole("clients", clients, least=2)
     drawn = torch.randint(
-        1, 2**62, (clients, clients), generator=generator, device=generator.device
+        1, 2**62, (clients, clients), generator=generator, device=place_of(generator)
     )
     upper = drawn.triu(1)
     return upper + upper.T
@@ -1109,14 +1110,14 @@ def _dirichlet(prior: Tensor, generator: torch.Generator) -> Tensor:
     """Draw shares of classes; a class without rows has none."""
     q = torch.zeros_like(prior)
     found = prior > 0
-    drawn = torch._sample_dirichlet(prior[found].to(generator.device), generator=generator)
+    drawn = torch._sample_dirichlet(prior[found].to(place_of(generator)), generator=generator)
     q[found] = drawn.to(q.device)
     return q
 
 
 def _draw(chances: Tensor, generator: torch.Generator) -> Tensor:
     """Draw one index in proportion to chances."""
-    return torch.multinomial(chances.to(generator.device), 1, generator=generator)
+    return torch.multinomial(chances.to(place_of(generator)), 1, generator=generator)
 
 
 def _require_bits(bits: int) -> None:

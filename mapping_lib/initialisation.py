@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mapping_lib._checks import require_float, require_number, require_tensor, shape
+from mapping_lib._checks import place_of, require_float, require_number, require_tensor, shape
 from mapping_lib._modules import first_outputs, hint, weighted_layers
 
 __all__ = ["Matching", "copy_matching", "he", "lsuv", "orthogonal", "xavier"]
@@ -277,7 +277,7 @@ def lsuv(
     layers = _layers_in_order(model, inputs)
     for layer in layers.values():
         weight = layer.weight
-        device = weight.device if generator is None else generator.device
+        device = place_of(generator, weight.device)
         drawn = orthogonal(weight.shape, generator=generator, dtype=weight.dtype, device=device)
         weight.copy_(drawn)
         if layer.bias is not None:
@@ -407,7 +407,7 @@ def _empty(
     if dtype is not None and not dtype.is_floating_point:
         raise TypeError(f"dtype must be floating point, got {dtype}")
     if device is None and generator is not None:
-        device = generator.device
+        device = place_of(generator)
     return torch.empty(tuple(shape), dtype=dtype, device=device)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mapping_lib._checks import (
+    place_of,
     require_features,
     require_finite,
     require_float,
@@ -298,7 +299,7 @@ def kliep(
     require_features(source=source, target=target, at=at)
     require_number("centres", centres, least=1)
     rows, others = source.detach().double(), target.detach().double()
-    order = torch.randperm(len(others), generator=generator, device=generator.device)
+    order = torch.randperm(len(others), generator=generator, device=place_of(generator))
     order = order.to(others.device)
     if bandwidth is None:
         bandwidth = float(median_heuristic(rows, others))
@@ -611,7 +612,7 @@ def k_center(
         _require_count(count, n, "rows of features")
         if generator is None:
             raise ValueError("nothing is chosen yet: give a generator, which draws the first row")
-        first = torch.randint(n, (1,), generator=generator, device=generator.device)
+        first = torch.randint(n, (1,), generator=generator, device=place_of(generator))
         found = [int(first)]
     else:
         if chosen.is_floating_point() or chosen.dtype == torch.bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mapping_lib._checks import (
+    place_of,
     require_finite,
     require_float,
     require_number,
@@ -382,7 +383,7 @@ def weight_matching(
     permutations = {group: torch.arange(n, device="cpu") for group, n in sizes.items()}
     for _ in range(int(rounds)):
         gained = False
-        for turn in torch.randperm(len(names), generator=generator, device=generator.device):
+        for turn in torch.randperm(len(names), generator=generator, device=place_of(generator)):
             group = names[int(turn)]
             alike = _similarity(source, target, axes, permutations, group, sizes[group])
             places, units = linear_sum_assignment(alike.numpy(), maximize=True)

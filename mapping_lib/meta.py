@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from mapping_lib._checks import (
+    place_of,
     require_features,
     require_labels,
     require_number,
@@ -813,7 +814,7 @@ def _members(features: Tensor, labels: Tensor) -> Tensor:
 
 def _order(n: int, generator: torch.Generator | None) -> Tensor:
     """Draw an order of n things."""
-    device = "cpu" if generator is None else generator.device
+    device = place_of(generator, "cpu")
     return torch.randperm(n, generator=generator, device=device)
 
 

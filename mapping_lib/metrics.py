@@ -212,6 +212,11 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         logits say nothing about the labels, so that the best would be infinite. Or the shapes don't
         fit, there is only one class, a label is out of range, or logits are empty, NaN or infinite.
 
+    Warns
+    -----
+    UserWarning
+        Every row of logits is a probability distribution.
+
     Examples
     --------
     >>> logits = torch.tensor([[4., 0.]] * 4)
@@ -220,6 +225,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """
     require_logits(logits=logits)
     require_labels("labels", labels, *logits.shape)
+    warn_of_distribution(logits=logits)
     z = logits.detach().double().cpu()
     gaps = z - z.gather(1, labels.cpu()[:, None])
     if gaps.max() <= 0:

@@ -18,6 +18,7 @@ from mapping_lib._checks import (
     require_tensor,
     seen,
     shape,
+    warn_of_distribution,
 )
 
 __all__ = [
@@ -167,6 +168,11 @@ def logit_adjusted_loss(
     ValueError
         Shapes that don't fit, labels out of range, a class without rows, or NaN.
 
+    Warns
+    -----
+    UserWarning
+        Every row of logits is a probability distribution.
+
     Examples
     --------
     >>> logits = torch.zeros(1, 2)
@@ -175,6 +181,7 @@ def logit_adjusted_loss(
     """
     require_logits(logits=logits)
     require_labels("labels", labels, len(logits), logits.shape[1])
+    warn_of_distribution(logits=logits)
     rows = _counts(counts, "class", "leave it out, for its logit would be adjusted without bound")
     _require_width("counts", rows, logits)
     require_number("strength", strength, below=float("inf"))
@@ -215,6 +222,11 @@ def adjust_priors(logits: Tensor, *, trained: Tensor, wanted: Tensor) -> Tensor:
     ValueError
         Shapes that don't fit, or a share that isn't positive.
 
+    Warns
+    -----
+    UserWarning
+        Every row of logits is a probability distribution.
+
     Examples
     --------
     >>> fair = torch.tensor([0.5, 0.5])
@@ -222,6 +234,7 @@ def adjust_priors(logits: Tensor, *, trained: Tensor, wanted: Tensor) -> Tensor:
     tensor([[0.8000, 0.2000]])
     """
     require_logits(logits=logits)
+    warn_of_distribution(logits=logits)
     before, after = _shares("trained", trained, logits), _shares("wanted", wanted, logits)
     return logits + (after.log() - before.log()).to(logits.dtype)
 
@@ -259,6 +272,11 @@ def estimate_priors(logits: Tensor, *, trained: Tensor, steps: int = 100) -> Ten
     ValueError
         Shapes that don't fit, a share that isn't positive, or fewer than one step.
 
+    Warns
+    -----
+    UserWarning
+        Every row of logits is a probability distribution.
+
     Examples
     --------
     >>> sure = torch.tensor([[20.0, 0.0], [0.0, 20.0], [20.0, 0.0], [20.0, 0.0]])
@@ -266,6 +284,7 @@ def estimate_priors(logits: Tensor, *, trained: Tensor, steps: int = 100) -> Ten
     tensor([0.7500, 0.2500])
     """
     require_logits(logits=logits)
+    warn_of_distribution(logits=logits)
     before = _shares("trained", trained, logits).to(logits.dtype)
     if not isinstance(steps, int) or isinstance(steps, bool):
         raise TypeError(f"steps must be a whole number, got {steps!r}")

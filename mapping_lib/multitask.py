@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from mapping_lib._checks import (
+    place_of,
     require_features,
     require_finite,
     require_float,
@@ -588,7 +589,7 @@ def _require_tasks(tasks: int, gradients: Tensor) -> None:
 
 def _orders(tasks: int, generator: torch.Generator | None) -> Tensor:
     """Draw for each task (columns) an order of the others (rows, one a turn)."""
-    device = "cpu" if generator is None else generator.device
+    device = place_of(generator, "cpu")
     chance = torch.rand(tasks, tasks, generator=generator, device=device)
     order = chance.fill_diagonal_(2).argsort(dim=1)  # each task itself comes last
     return order[:, :-1].T

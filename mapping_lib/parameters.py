@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
-from mapping_lib._checks import require_float, require_number
+from mapping_lib._checks import place_of, require_float, require_number
 from mapping_lib._modules import (
     first_outputs,
     hint,
@@ -76,7 +76,7 @@ class LowRank(nn.Module):
     ) -> None:
         super().__init__()
         out, into = weight.flatten(1).shape
-        device = weight.device if generator is None else generator.device
+        device = place_of(generator, weight.device)
         drawn = torch.randn(rank, into, generator=generator, device=device) / math.sqrt(into)
         self.down = nn.Parameter(drawn.to(weight))
         self.up = nn.Parameter(weight.new_zeros(out, rank))

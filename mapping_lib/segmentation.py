@@ -19,6 +19,7 @@ from mapping_lib._checks import (
     require_tensor,
     seen,
     shape,
+    warn_of_distribution,
 )
 
 __all__ = [
@@ -70,6 +71,11 @@ def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     ValueError
         The shapes don't fit, a label is no class, or the logits are NaN or infinite.
 
+    Warns
+    -----
+    UserWarning
+        Every pixel's logits are a probability distribution.
+
     Examples
     --------
     >>> logits = torch.tensor([[[9.0, 0.0], [-90.0, 0.0]]])  # two pixels: sure, undecided
@@ -77,6 +83,7 @@ def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     tensor(0.1556)
     """
     rows, labels = _labelled(logits, target)
+    warn_of_distribution(logits=logits)
     if len(rows) == 0:
         return logits.sum() * 0
     p = rows.softmax(1)
@@ -113,12 +120,18 @@ def pixel_entropy(logits: Tensor) -> Tensor:
     ValueError
         They have no axis of at least two classes, or are NaN or infinite.
 
+    Warns
+    -----
+    UserWarning
+        Every pixel's logits are a probability distribution.
+
     Examples
     --------
     >>> pixel_entropy(torch.tensor([[[0.0, 1.0986], [0.0, 0.0]]]))  # p = 1/2 and p = 3/4
     tensor([[1.0000, 0.8113]])
     """
     _require_maps(logits)
+    warn_of_distribution(logits=logits)
     log_p = logits.log_softmax(1)
     return -(log_p.exp() * log_p).sum(1) / log(logits.shape[1])
 
@@ -158,6 +171,11 @@ def class_balanced_thresholds(logits: Tensor, *, share: float) -> Tensor:
         They have no axis of at least two classes, are NaN or infinite, or the share is out of
         range.
 
+    Warns
+    -----
+    UserWarning
+        Every pixel's logits are a probability distribution.
+
     Examples
     --------
     >>> logits = torch.tensor([[[3.0, 2.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]])
@@ -165,6 +183,7 @@ def class_balanced_thresholds(logits: Tensor, *, share: float) -> Tensor:
     tensor([0.8800, 0.7300])
     """
     _require_maps(logits)
+    warn_of_distribution(logits=logits)
     require_number("share", share, most=1)
     if share == 0:
         raise ValueError("share must be more than 0, got 0: no pixel would be kept")
@@ -212,6 +231,11 @@ def pseudo_labels(logits: Tensor, *, thresholds: Tensor | float) -> Tensor:
         They have no axis of at least two classes, are NaN or infinite, or a threshold is out of
         range.
 
+    Warns
+    -----
+    UserWarning
+        Every pixel's logits are a probability distribution.
+
     Examples
     --------
     >>> logits = torch.tensor([[[3.0, 0.5, 0.0], [0.0, 0.0, 1.0]]])  # 0.95, 0.62, 0.73 sure
@@ -219,6 +243,7 @@ def pseudo_labels(logits: Tensor, *, thresholds: Tensor | float) -> Tensor:
     tensor([[  0, 255,   1]])
     """
     _require_maps(logits)
+    warn_of_distribution(logits=logits)
     K = logits.shape[1]
     tau = torch.as_tensor(thresholds, dtype=logits.dtype, device=logits.device)
     if tau.ndim and tau.shape != (K,):

@@ -18,6 +18,7 @@ from mapping_lib._checks import (
     require_tensor,
     seen,
     shape,
+    warn_of_distribution,
 )
 from mapping_lib.mappings import Layer, linear
 
@@ -437,6 +438,11 @@ def smoothed_cross_entropy(
     ValueError
         Shapes that don't fit, NaN or infinity, a label that isn't a class, or no place that counts.
 
+    Warns
+    -----
+    UserWarning
+        Every row of logits is a probability distribution.
+
     Examples
     --------
     >>> logits = torch.tensor([[0.0, 0.0], [5.0, -5.0]])  # p is 1/2 for both, then padding
@@ -446,6 +452,7 @@ def smoothed_cross_entropy(
     require_logits(logits=logits)
     require_number("smoothing", smoothing, below=1)
     require_labels("labels", labels, len(logits), logits.shape[1])
+    warn_of_distribution(logits=logits)
     losses = -logits.log_softmax(1)
     own = losses.gather(1, labels[:, None]).squeeze(1)
     each = (1 - smoothing) * own + smoothing * losses.mean(1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mapping_lib._checks import (
     _is_distribution,
+    place_of,
     require_features,
     require_float,
     require_labels,
@@ -313,7 +314,7 @@ def negative_transfer_gap(
     if not isinstance(resamples, int) or resamples < 1:
         raise ValueError(f"resamples must be a whole number from 1, got {resamples}")
     k, d = len(difference), difference.reshape(len(difference), -1)
-    place = difference.device if generator is None else generator.device
+    place = place_of(generator, difference.device)
     drawn = torch.randint(k, (resamples, k), generator=generator, device=place).to(d.device)
     times = d.new_zeros(resamples, k).scatter_add_(1, drawn, d.new_ones(resamples, k))
     gaps = (times @ d / k).sort(0).values

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mapping_lib._checks import (
+    place_of,
     require_finite,
     require_float,
     require_labels,
@@ -225,7 +226,7 @@ def rank_sources(
 
 
 def _draw(n: int, labels: Tensor, replacement: bool, generator: torch.Generator | None) -> Tensor:
-    device = labels.device if generator is None else generator.device
+    device = place_of(generator, labels.device)
     if replacement:
         rows = torch.randint(n, (n,), generator=generator, device=device)
     else:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mapping_lib._checks import (
+    place_of,
     require_features,
     require_float,
     require_number,
@@ -220,7 +221,7 @@ def sliced_wasserstein(
     wide = torch.promote_types(source.dtype, torch.float32)
     d, n, m = source.shape[1], len(source), len(target)
     u = torch.randn(
-        d, projections, generator=generator, device=generator.device, dtype=torch.float64
+        d, projections, generator=generator, device=place_of(generator), dtype=torch.float64
     )
     u = (u / u.norm(dim=0)).to(source.device, wide)
     s = (source.to(wide) @ u).sort(dim=0).values  # (n, L)

@@ -118,6 +118,11 @@ class TestMixup:
         ("changed", "error", "words"),
         [
             ({"labels": torch.arange(6)}, TypeError, r"one_hot\(labels\)\.float\(\)"),
+            (
+                {"labels": [0, 1, 2, 0, 1, 2]},
+                TypeError,
+                r"labels must be a torch\.Tensor, got list",
+            ),
             ({"labels": labels() * 2}, ValueError, "labels must be class labels or rows of prob"),
             ({"labels": labels(5)}, ValueError, "one row of labels an input, got 5 for 6"),
             ({"labels": labels(7)}, ValueError, "one row of labels an input, got 7 for 6"),

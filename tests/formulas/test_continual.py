@@ -388,6 +388,12 @@ def test_bad_input_of_lwf(change, error, words):
         lwf_loss(**given)
 
 
+def test_lwf_warns_of_probabilities():
+    new, old = normal(2, 3).softmax(1), normal(2, 4)
+    with pytest.warns(UserWarning, match="logits: every row is a probability distribution"):
+        lwf_loss(new, torch.tensor([0, 2]), old, old)
+
+
 # A-GEM
 
 

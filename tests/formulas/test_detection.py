@@ -159,6 +159,12 @@ def test_heat_is_wide_enough_to_see_beyond_one_cell():
     assert_close(heat[0, 13, 12], heat[0, 12, 13])
 
 
+@pytest.mark.parametrize("box", [(1, 2, 1, 5), (4, 2, 3, 5), (1, 2, 3, 2), (1, 5, 3, 2)], ids=str)
+def test_boxes_without_an_area_are_refused(box):
+    with pytest.raises(ValueError, match=r"box 1 .* has no area"):
+        centre_targets(torch.tensor([(0.0, 0, 2, 2), box]), size=(8, 8), stride=4)
+
+
 def test_no_boxes_give_an_empty_map():
     none = torch.zeros(0, 4)
     heat = centre_heatmap(none, torch.zeros(0).long(), classes=2, size=(8, 8), stride=4)

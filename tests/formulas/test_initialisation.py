@@ -216,9 +216,10 @@ class TestLsuv:
             def forward(self, x):
                 return super().forward(x) * self.weight.abs().max()
 
-        with pytest.warns(UserWarning, match="after 1 steps the output of layer '0'.*0.0625"):
+        with pytest.warns(UserWarning, match="after 1 steps .* layer '0'.*0.0625") as caught:
             scales = lsuv(nn.Sequential(Odd(1, 1)), torch.tensor([[-4.0], [4.0]]), steps=1)
         assert scales == {"0": 0.25}
+        assert caught[0].filename == __file__  # the caller's line is shown
 
     def test_ten_steps_by_default(self):
         class Random(nn.Linear):
@@ -232,6 +233,8 @@ class TestLsuv:
         with pytest.warns(UserWarning, match="after 10 steps"):
             lsuv(model, torch.ones(2, 1))
         assert model[0].runs == 1 + 11
+        with pytest.warns(UserWarning, match="after 300 steps"):
+            lsuv(model, torch.ones(2, 1), steps=300)
 
     def test_in_64_bits(self):
         model = nn.Linear(3, 2).double()

@@ -203,6 +203,11 @@ class TestFitTemperature:
         found = fit_temperature(logits, torch.tensor([0, 0, 0, 1]))
         assert found == pytest.approx(4 / math.log(3))
 
+    def test_warns_of_probabilities(self):
+        logits, labels = drawn(80)
+        with pytest.warns(UserWarning, match="logits are due"):
+            fit_temperature(logits.softmax(1), labels)
+
     @pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
     def test_agrees_with_scipy(self, scale):
         logits, labels = drawn(80, scale=scale)
@@ -248,7 +253,7 @@ class TestFitTemperature:
             fit_temperature(logits, logits.argmax(1))
         with pytest.raises(ValueError, match="the best temperature is infinite"):
             fit_temperature(logits, logits.argmin(1))
-        mixed = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # as often wrong as right
+        mixed = torch.tensor([[2.0, 0.0], [2.0, 0.0]])  # as often wrong as right
         with pytest.raises(ValueError, match="the best temperature is infinite"):
             fit_temperature(mixed, torch.tensor([0, 1]))
 

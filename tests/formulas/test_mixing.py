@@ -214,6 +214,22 @@ def test_adjusted_loss_refuses(change, error, words):
         logit_adjusted_loss(given.pop("logits"), given.pop("labels"), **given)
 
 
+PROBABILITIES, SHARES = torch.tensor([[0.2, 0.8], [0.6, 0.4]]), torch.tensor([0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p: logit_adjusted_loss(p, torch.tensor([0, 1]), counts=torch.tensor([4, 1])),
+        lambda p: adjust_priors(p, trained=SHARES, wanted=SHARES),
+        lambda p: estimate_priors(p, trained=SHARES),
+    ],
+)
+def test_probabilities_in_place_of_logits_are_noticed(call):
+    with pytest.warns(UserWarning, match="logits are due"):
+        call(PROBABILITIES)
+
+
 # Other shares than in training
 
 

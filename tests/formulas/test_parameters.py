@@ -846,6 +846,10 @@ class TestAdabn:
         assert adabn(model, IMAGES) == ["body.1", "body.4"]
         assert_close(model.eval()(IMAGES), copy.deepcopy(model).train()(IMAGES))
 
+    def test_the_prior_is_named(self):
+        with pytest.raises(TypeError, match="positional"):
+            adabn(Network(), IMAGES, 0.5)
+
     def test_moments_of_the_first_layer(self):
         model = source_statistics(Network())
         adabn(model, IMAGES)

@@ -174,6 +174,20 @@ def test_entropy_refuses():
         pixel_entropy(torch.full((2, 2), math.inf))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p: soft_dice_loss(p, torch.zeros(2, 4, 5, dtype=torch.long)),
+        pixel_entropy,
+        lambda p: class_balanced_thresholds(p, share=0.5),
+        lambda p: pseudo_labels(p, thresholds=0.5),
+    ],
+)
+def test_probabilities_in_place_of_logits_are_noticed(call):
+    with pytest.warns(UserWarning, match="logits are due"):
+        call(normal(2, 3, 4, 5).softmax(1))
+
+
 # thresholds
 
 
@@ -252,12 +266,23 @@ def test_balanced_labels_keep_the_rare_class():
     assert (pseudo_labels(logits, thresholds=tau) == 1).sum() == 1
 
 
+def test_labels_that_are_no_class_are_all_named():
+    target = torch.tensor([[0, 2, 3, -1, IGNORED]])
+    with pytest.raises(ValueError, match=r"labels \[-1, 2, 3\], but classes are 0 to 1"):
+        soft_dice_loss(torch.zeros(1, 2, 5), target)
+
+
+def test_logits_need_no_axis_of_pixels():
+    assert_close(pixel_entropy(torch.zeros(3, 2)), torch.ones(3))
+
+
 @pytest.mark.parametrize(
     ("thresholds", "words"),
     [
         (0.0, r"\(0, 1\], got 0"),
         (1.5, r"\(0, 1\]"),
         (torch.ones(3), "one number or 2"),
+        (torch.ones(1), "one number or 2"),
         (torch.tensor([0.5, 0.0]), r"got 0 to 0\.5"),
     ],
 )

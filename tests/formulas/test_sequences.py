@@ -445,6 +445,11 @@ class TestSmoothedCrossEntropy:
         found = smoothed_cross_entropy(logits, torch.tensor([0]), smoothing=0.2)
         assert_close(found, torch.tensor(-0.9 * math.log(0.75) - 0.1 * math.log(0.25)))
 
+    def test_warns_of_probabilities(self):
+        logits, labels = drawn(9, 4)
+        with pytest.warns(UserWarning, match="logits are due"):
+            smoothed_cross_entropy(logits.softmax(1), labels, smoothing=0.1)
+
     @given(SEEDS, SHARES, st.integers(2, 6))
     def test_like_torch(self, seed, smoothing, classes):
         logits, labels = drawn(6, classes, seed)
