@@ -14,6 +14,7 @@ import torchvision
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mapping_lib._checks import require_tensor
 from mapping_lib.lab.machine import shows_progress
 from mapping_lib.lab.registry import CorruptKnowledge, check_tier, locate
 
@@ -326,13 +327,18 @@ def features(
         Images at a time; doesn't change the result beyond rounding.
     progress
         Whether to show a bar; by default as :func:`mapping_lib.lab.training.fit` does.
+
+    Raises
+    ------
+    TypeError
+        The images aren't a tensor of real numbers.
+    ValueError
+        There are none, they hold NaN, they lie so far from [0, 1] that they are pixels from 0 to
+        255 or normalised already, or a batch size below 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if len(images) == 0:
-        raise ValueError("there are no images to map")
-    if not torch.isfinite(images).all():
-        raise ValueError("images hold NaN or infinity: find out where they come from")
+    _require_images(images)
     was_training = model.training
     model.eval()
     try:
@@ -344,3 +350,20 @@ def features(
             return found.to(images.device)
     finally:
         model.train(was_training)
+
+
+def _require_images(images: Tensor) -> None:
+    """Require images as the backbones of this module take them; noise may leave [0, 1] a little."""
+    require_tensor(images=images)
+    if not images.is_floating_point():
+        raise TypeError(f"images must be real numbers in [0, 1], got {images.dtype}: divide by 255")
+    if len(images) == 0:
+        raise ValueError("there are no images to map")
+    if not torch.isfinite(images).all():
+        raise ValueError("images hold NaN or infinity: find out where they come from")
+    least, most = images.min().item(), images.max().item()
+    if least < -1 or most > 2:
+        raise ValueError(
+            f"images must lie in [0, 1], got {least:.3g} to {most:.3g}: divide pixels from 0 to "
+            "255 by 255, and don't normalise, for the backbone does"
+        )

@@ -273,11 +273,25 @@ def test_features_show_a_bar_when_asked(model, images, capfd):
         (torch.rand(3, 32, 32), r"shape \(n, 3, height, width\), got \(3, 32, 32\)"),
         (torch.rand(0, 3, 32, 32), "there are no images to map"),
         (torch.full((1, 3, 32, 32), torch.nan), "images hold NaN or infinity"),
+        (torch.full((1, 3, 32, 32), 255.0), r"got 255 to 255: divide pixels from 0 to 255 by 255"),
+        (torch.full((1, 3, 32, 32), -2.1), r"got -2.1 to -2.1.*don't normalise"),
     ],
 )
 def test_bad_images(model, wrong, words):
     with pytest.raises(ValueError, match=words):
         features(model, wrong)
+
+
+def test_images_that_are_no_real_numbers(model):
+    with pytest.raises(TypeError, match=r"got torch\.uint8: divide by 255"):
+        features(model, torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    with pytest.raises(TypeError, match=r"images must be a torch\.Tensor, got ndarray"):
+        features(model, torch.zeros(1, 3, 32, 32).numpy())
+
+
+def test_noisy_images_may_leave_the_interval_a_little(model, images):
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    assert features(model, images + 0.15 * noise).isfinite().all()
 
 
 def test_bad_batch_size(model, images):

@@ -62,6 +62,11 @@ def photographs(
     test_per_class
         Test patches of each picture.
 
+    Raises
+    ------
+    ValueError
+        A number below one, a seed below zero, or patches that take more than 4 GB.
+
     Examples
     --------
     >>> train, test = photographs(1, seed=0, size=32)
@@ -72,6 +77,7 @@ def photographs(
     at_least_one(labels_per_class=labels_per_class, size=size, test_per_class=test_per_class)
     check_seed(seed)
     entry = find("photographs")
+    _check_memory(labels_per_class + test_per_class, len(entry.files), size)
     pictures = [Image.open(locate(entry, file.path)).convert("L") for file in entry.files]
     classes = tuple(_class_name(file.path) for file in entry.files)
 
@@ -87,6 +93,15 @@ def photographs(
         return Images(images, labels, classes, entry="photographs", split=("train", "test")[half])
 
     return patches(labels_per_class, 0, seed + 1), patches(test_per_class, 1, 0)
+
+
+def _check_memory(per_class: int, classes: int, size: int) -> None:
+    gigabytes = per_class * classes * 3 * size**2 * 4 / 1e9
+    if gigabytes > 4:
+        raise ValueError(
+            f"{per_class} patches of {classes} pictures, {size} pixels wide, take "
+            f"{gigabytes:.0f} GB: ask for fewer, or for smaller ones"
+        )
 
 
 def _class_name(path: str) -> str:

@@ -64,6 +64,11 @@ def test_counts_below_one(wrong):
         photographs(seed=0, **settings)
 
 
+def test_more_patches_than_memory():
+    with pytest.raises(ValueError, match="20 pictures, 96 pixels wide, take 2212 GB: ask for"):
+        photographs(10**6, seed=0)
+
+
 @pytest.mark.parametrize("seed", [-1, 1.5, "1", None])
 def test_bad_seeds(seed):
     with pytest.raises(ValueError, match=r"seed must be a whole number from 0, got"):
