@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mapping_lib.lab.plots.style import bars_with_seeds, panels
+from mapping_lib.lab.plots.style import WIDTH, bars_with_seeds, panels
 
 Runs = Mapping[str, Mapping[str, Sequence[float]]]
 
@@ -18,9 +18,18 @@ Runs = Mapping[str, Mapping[str, Sequence[float]]]
 def columns_of(runs: Runs) -> list[str]:
     """Return the columns that any method has, in order, numbers in theirs.
 
+    Raises
+    ------
+    ValueError
+        There are no methods.
+
+    Examples
+    --------
     >>> columns_of({"a": {"5, blur": [0.5]}, "b": {"10, blur": [0.7]}})
     ['5, blur', '10, blur']
     """
+    if not runs:
+        raise ValueError("no results to draw")
     return sorted({column for cells in runs.values() for column in cells}, key=_as_numbers)
 
 
@@ -55,13 +64,9 @@ def table_of_dots(runs: Runs, *, value: str, by: str = "") -> Figure:
     >>> figure.axes[0].get_xlabel()
     'accuracy'
     """
-    if not runs:
-        raise ValueError("no results to draw")
     columns = columns_of(runs)
     runs = {textwrap.fill(method, 26): cells for method, cells in runs.items()}
-    figure, (axis,) = panels()
-    # Narrower than the text column: words a little larger, to be read on a phone.
-    figure.set_size_inches(6, 0.9 + 0.55 * len(runs))
+    figure, (axis,) = panels(ratio=(0.9 + 0.55 * len(runs)) / WIDTH)
     axis.set_xlabel(value)
     if len(columns) == 1:
         _bars(axis, {method: cells[columns[0]] for method, cells in runs.items()})
@@ -93,12 +98,9 @@ def table_of_means(runs: Runs, *, value: str, by: str = "") -> Figure:
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['0.55', '0.80']
     """
-    if not runs:
-        raise ValueError("no results to draw")
     columns = columns_of(runs)
     means = np.array([[np.mean(m.get(c, [np.nan])) for m in runs.values()] for c in columns])
-    figure, (axis,) = panels()
-    figure.set_size_inches(6, 1.6 + 0.23 * len(columns))
+    figure, (axis,) = panels(ratio=(1.6 + 0.23 * len(columns)) / WIDTH)
     image = axis.imshow(means, cmap="cividis", aspect="auto")
     figure.colorbar(image, ax=axis, label=value, aspect=40)
     axis.set_xticks(
