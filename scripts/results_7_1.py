@@ -7,8 +7,8 @@ The file is written after each row; a second call goes on where the first one st
 
 speed: one transfer, in a process of its own for each framework and seed, one thread, the frameworks
 in turn. A seed draws the 100 training patches, the first weights of the head and the order. Seconds
-are those of the CPU, so that what else the machine does counts little. TensorFlow runs as it is
-installed, with oneDNN, which the pages of the book switch off.
+are those of the CPU, compilers included, so that what else the machine does counts little.
+TensorFlow runs as it is installed, with oneDNN, which the pages of the book switch off.
 
 defaults: a network trained in PyTorch, with the values that PyTorch takes where nobody says
 anything, and then with Keras's, one at a time. A seed draws the patches, the first weights and the
@@ -35,15 +35,22 @@ from mapping_lib.lab.training import accuracy, fit, predict
 from mapping_lib.losses import cross_entropy
 
 FOLDER = Path(__file__).resolve().parents[1] / "book" / "results"
-SEEDS, SPEED_SEEDS = range(5), range(3)
+SEEDS = range(5)
 LABELS, EPOCHS, BATCH = 5, 30, 10
 TEST_EVERY = 4  # a quarter of the 400 test patches
 NETWORK_EPOCHS, NETWORK_BATCH = (5, 20), 16
 
 ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+# One compiling process, that compiles anew each time.
+COMPILED = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 ON_TENSORFLOW, ON_TORCH = {"KERAS_BACKEND": "tensorflow"}, {"KERAS_BACKEND": "torch"}
 WAYS: dict[str, tuple[str, dict[str, str], str]] = {
     "PyTorch": ("torch", {}, "Functions of torch, run one by one."),
+    "PyTorch, torch.compile": (
+        "torch, compiled",
+        COMPILED,
+        "The same functions through torch.compile, which writes and compiles C++ for them.",
+    ),
     "TensorFlow, eager": ("tensorflow", ONEDNN, "Functions of TensorFlow, run one by one."),
     "TensorFlow, tf.function": (
         "tensorflow, graph",
@@ -116,7 +123,7 @@ def measure_speed(path: Path) -> None:
             "seconds": "CPU seconds of one transfer: import, load, first pass, head",
         },
     )
-    keys = [{"method": method, "seed": seed} for seed in SPEED_SEEDS for method in WAYS]
+    keys = [{"method": method, "seed": seed} for seed in SEEDS for method in WAYS]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.savez(folder / "body.npz", allow_pickle=False, **state)
