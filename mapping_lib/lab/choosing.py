@@ -35,6 +35,7 @@ from mapping_lib.lab.data import (
     rendered_glyphs,
     usps,
 )
+from mapping_lib.lab.data._arguments import at_least_one
 from mapping_lib.lab.machine import seeded
 from mapping_lib.lab.training import predict
 
@@ -278,11 +279,13 @@ def target_problem(name: str, *, per_class: int, seed: int, side: int = SIDE) ->
     Raises
     ------
     ValueError
-        An unknown target; the message suggests the nearest known one.
+        An unknown target (the message suggests the nearest known one), or fewer or more images of
+        a class than there are.
     MissingKnowledge
         Of the targets that aren't bundled, as :func:`mapping_lib.lab.registry.locate` raises it.
     """
     _known(name, (*HELD_OUT, *DEVELOPMENT))
+    at_least_one(per_class=per_class, side=side)
     if name == "photographs":
         x, y, test_x, test_y = _photographs(10, per_class, seed=seed, test=40, side=side)
         return Target(x, y, test_x, test_y, 10)
@@ -292,6 +295,8 @@ def target_problem(name: str, *, per_class: int, seed: int, side: int = SIDE) ->
     rows = []
     for k in range(classes):
         mine = (y == k).nonzero().flatten()
+        if per_class > len(mine):
+            raise ValueError(f"{name}: class {k} has {len(mine)} images, not {per_class}")
         rows.append(mine[torch.randperm(len(mine), generator=generator)[:per_class]])
     chosen = torch.cat(rows)
     return Target(x[chosen], y[chosen], test_x, test_y, classes)

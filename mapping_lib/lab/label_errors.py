@@ -12,6 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 
+from mapping_lib._checks import require_number
+
 KINDS = ("any", "next")
 
 
@@ -49,8 +51,7 @@ def with_errors(
     >>> with_errors(torch.tensor([0, 1, 2]), share=1.0, classes=3, seed=0, kind="next")
     (tensor([1, 2, 0]), tensor([True, True, True]))
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share must lie between 0 and 1, got {share}")
+    require_number("share", share, most=1)
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, got {kind!r}")
     if classes < 2:

@@ -94,6 +94,8 @@ METHODS: tuple[Method, ...] = (
     *_of("features", "8.3.2", "distillation", [
         ("distillation", "the student's outputs to the teacher's", "inputs",
          "distillation.kd_loss"),
+        ("relational distillation", "the student's distances to the teacher's", "inputs",
+         "distillation.relational_distance"),
     ]),
     *_of("parameters", "2.3.2", "mapping-parameter-spaces", [
         ("weight matching", "permute the units", "nothing", "merging.weight_matching"),

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from mapping_lib._checks import require_number
+
 Gram = tuple[str, ...]
 
 
@@ -94,8 +96,7 @@ def edited(texts: Sequence[str], *, share: float, seed: int) -> list[str]:
     >>> edited(["one two three"], share=0.0, seed=0)
     ['one two three']
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share must lie between 0 and 1, got {share}")
+    require_number("share", share, most=1)
     generator = torch.Generator().manual_seed(seed)
     words = [text.split() for text in texts]
     pool = [word for row in words for word in row]

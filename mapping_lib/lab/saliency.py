@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from mapping_lib._checks import require_number
 from mapping_lib.lab.backbones import Backbone
 from mapping_lib.metrics import grad_cam
 
@@ -116,8 +117,7 @@ def masked(images: Tensor, maps: Tensor, *, share: float) -> Tensor:
     >>> masked(torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([[[1.0, 2.0]]]), share=0.5)
     tensor([[[[0.0000, 0.5000]]]])
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share must lie from 0 to 1, got {share}")
+    require_number("share", share, most=1)
     flat = maps.flatten(1)
     taken = flat.argsort(1, descending=True)[:, : math.ceil(share * flat.shape[1])]
     chosen = torch.zeros_like(flat).scatter(1, taken, 1.0).view(len(maps), 1, *maps.shape[1:])

@@ -81,6 +81,12 @@ class TestTargets:
         assert_close(first.test_images, other.test_images)
         assert len(first.test_labels) == 797
 
+    def test_more_labels_than_there_are_are_refused(self):
+        with pytest.raises(ValueError, match="per_class must be at least 1 and whole, got 0"):
+            target_problem("handwritten", per_class=0, seed=0)
+        with pytest.raises(ValueError, match=r"handwritten: class 0 has \d+ images, not 1000"):
+            target_problem("handwritten", per_class=1000, seed=0)
+
     def test_photographs_come_from_ten_pictures(self):
         found = target_problem("photographs", per_class=2, seed=0)
         assert found.images.shape == (20, 1, 16, 16)

@@ -27,7 +27,7 @@ def test_errors_stand_where_they_are_said_to_be(kind):
 
 def test_impossible_errors_are_refused():
     labels = torch.zeros(3, dtype=torch.int64)
-    with pytest.raises(ValueError, match="share must lie between 0 and 1, got 2"):
+    with pytest.raises(ValueError, match=r"share must lie in \[0, 1\], got 2"):
         with_errors(labels, share=2, classes=3, seed=0)
     with pytest.raises(ValueError, match="kind must be one of"):
         with_errors(labels, share=0.1, classes=3, seed=0, kind="all")
