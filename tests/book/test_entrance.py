@@ -110,7 +110,7 @@ def test_unknown_section_is_refused():
 @every_written_page
 def test_page_announces_its_reading_time(page):
     """The paths add these up: "Reading takes 40 minutes" in the first cell, or in whole hours."""
-    assert outline.reading_minutes(page)
+    assert outline.reading_minutes(page), 'say "Reading takes 40 minutes" in the first cell'
 
 
 # Terms and symbols
@@ -130,7 +130,8 @@ def test_chinese_terms_are_in_the_glossary(section):
     parts = [part.strip() for inside in brackets for part in re.split("[,;]", inside)]
     terms = [part for part in parts if re.search("[\u4e00-\u9fff]", part)]
     glossary = text_of(BOOK / "glossary.md")
-    assert not [term for term in terms if term not in glossary]
+    lacking = [term for term in terms if term not in glossary]
+    assert not lacking, f"book/glossary.md lacks {lacking}"
 
 
 GREEK = (
@@ -149,7 +150,8 @@ def test_symbols_of_numbered_formulas_are_in_the_notation(page):
     text = "\n".join("".join(c["source"]) for c in outline.cells(page))
     formulas = re.findall(r"\$\$((?:(?!\$\$).)+)\$\$ \(eq:", text, re.DOTALL)
     used = {symbol for formula in formulas for symbol in symbols(formula)}
-    assert used <= symbols(text_of(BOOK / "notation.md"))
+    lacking = used - symbols(text_of(BOOK / "notation.md"))
+    assert not lacking, f"book/notation.md lacks {sorted(lacking)}"
 
 
 # Commands, code and messages on the pages

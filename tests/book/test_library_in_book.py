@@ -64,7 +64,8 @@ def test_public_name_is_taught_where_its_docstring_says(function):
     label, number = taught_in(function)
     assert BY_LABEL[label]["number"] == number
     assert label in SECTIONS, f"section {number} is not written"
-    assert re.search(rf"\b{function.__name__}\b", SECTIONS[label])
+    named = re.search(rf"\b{function.__name__}\b", SECTIONS[label])
+    assert named, f"section {number} doesn't name {function.__name__}"
 
 
 @pytest.mark.parametrize("function", public(inspect.isfunction))

@@ -28,7 +28,9 @@ def markdown(notebook):
 
 def outline_entry(path):
     name = path.relative_to(notebooks.BOOK).with_suffix("").as_posix()
-    return next(e for e in course.entries(course.read_outline()) if e.get("file") == name)
+    found = [e for e in course.entries(course.read_outline()) if e.get("file") == name]
+    assert found, f"book/outline.yml has no entry with the file {name}"
+    return found[0]
 
 
 def test_there_are_notebooks():
@@ -84,7 +86,7 @@ def test_title_and_sections_are_those_of_the_outline(path):
     if expected:  # the outline's sections and no other, so that the numbers stay the outline's
         assert sections == expected
     headings = re.findall(r"^## (.+)$", re.sub(r"(?ms)^```.*?^```", "", text), re.MULTILINE)
-    assert headings[-3:] == ["Exercises", "Summary", "References"]
+    assert headings[-3:] == ["Exercises", "Summary", "References"], "the last three are due"
 
 
 @every_notebook
@@ -92,9 +94,9 @@ def test_first_cells_are_title_and_parameters(path):
     cells = [c for c in notebooks.read(path).cells if not notebooks.has_tag(c, "install")]
     assert cells[0].cell_type == "markdown"
     tagged = [n for n, c in enumerate(cells) if notebooks.has_tag(c, "parameters")]
-    assert len(tagged) == 1
+    assert len(tagged) == 1, "one cell tagged 'parameters' is due, before all other code"
     assert all(c.cell_type == "markdown" for c in cells[: tagged[0]])
-    assert "seed" in pm.inspect_notebook(str(path))
+    assert "seed" in pm.inspect_notebook(str(path)), "one of the parameters is seed"
 
 
 @every_notebook
@@ -106,7 +108,7 @@ def test_every_figure_has_alt_text_and_caption(path):
             assert len(settings.get("image", {}).get("alt", "")) > 30, cell.source
             assert len(settings.get("figure", {}).get("caption", "")) > 30, cell.source
             figures += 1
-    assert figures >= 3
+    assert figures >= 3, "a page has three figures at least"
 
 
 @every_notebook
@@ -119,8 +121,8 @@ def test_every_exercise_has_a_solution_and_a_check(path):
     assert all(id.replace(".", "-") == label for id, label in heads)
     exercises = [label for _, label in heads]
     solutions = re.findall(r"```\{solution-start\} ex-([\w-]+)\n:class: dropdown", text)
-    assert len(exercises) >= 3
-    assert solutions == exercises
+    assert len(exercises) >= 3, "a page has three exercises at least"
+    assert solutions == exercises, "each exercise has a solution, in the same order"
     assert text.count("```{solution-end}") == len(solutions)
     stubs, solved = (
         "\n".join(c.source for c in notebook.cells if notebooks.has_tag(c, tag))
@@ -129,8 +131,8 @@ def test_every_exercise_has_a_solution_and_a_check(path):
     for label in exercises:
         *section, letter = label.split("-")
         call = f'check("{".".join(section)}-{letter}"'
-        assert call in stubs
-        assert call in solved
+        assert call in stubs, "a cell tagged 'exercise' calls it"
+        assert call in solved, "a cell tagged 'solution' calls it"
 
 
 @every_notebook
@@ -149,7 +151,8 @@ def test_no_formula_is_defined(path):
 @every_notebook
 def test_cells_are_short(path):
     for cell in notebooks.code_cells(notebooks.read(path)):
-        assert len(cell.source.splitlines()) <= MOST_LINES, cell.source
+        lines = len(cell.source.splitlines())
+        assert lines <= MOST_LINES, f"more than {MOST_LINES} lines:\n{cell.source}"
 
 
 @every_notebook
